@@ -1,0 +1,268 @@
+//! What a conversation wants done. Effects carry data; their text is made when they are sent
+//! (`messages/`), in the language and zone of the person.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::alert::Severity;
+use crate::core::case::Outcome;
+use crate::core::ids::{CaseId, ChatIdentity, EmployeeId};
+use crate::core::machine;
+use crate::core::page::Raise;
+use crate::core::policy::Explanation;
+use crate::core::text::Untrusted;
+use crate::core::time::Timestamp;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// A new direct message.
+    Send(Outgoing),
+    /// Replaces a message that the chat accepted earlier.
+    Edit {
+        message_id: String,
+        message: Outgoing,
+    },
+    /// Raises an existing escalation's next round (a late no, a lock). Idempotent by round.
+    RaiseAgain(Box<Raise>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// The identity the case was opened for; an answer must come from the same one.
+    pub to: ChatIdentity,
+    pub employee: EmployeeId,
+    /// The case it is about; `None` for greetings, help, status.
+    pub case: Option<CaseId>,
+    pub urgency: Severity,
+    pub content: Content,
+}
+
+/// Every kind of message an employee can see. `messages/` has a template for each, by
+/// [`Content::name`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Content {
+    /// Once a day before the first question.
+    Greeting {
+        name: String,
+    },
+    /// The question with its live buttons.
+    Question {
+        question: Box<Question>,
+    },
+    /// The question after a yes: the same message with the form for explanation and code.
+    ProofForm {
+        question: Box<Question>,
+        form: Form,
+    },
+    /// The question after its end: no live answer buttons.
+    Ended {
+        question: Box<Question>,
+        ended: Ended,
+    },
+    /// Half of the answer time is over. No buttons of its own.
+    Reminder {
+        question: Box<Question>,
+        deadline: Timestamp,
+    },
+    /// A typed answer could not be understood or matched. No buttons of its own.
+    Clarification {
+        reason: Unclear,
+        open: Vec<OpenQuestion>,
+    },
+    /// A yes needs its explanation first (typed answers).
+    AskWhy {
+        reference: String,
+    },
+    /// "someone else" needs the name.
+    AskWho {
+        reference: String,
+    },
+    /// A yes counts once proved: points to the form.
+    AskProof {
+        reference: String,
+    },
+    /// The code was not accepted.
+    CodeRefused {
+        why: CodeRefusal,
+        locked_until: Option<Timestamp>,
+    },
+    AlreadyAnswered {
+        reference: String,
+        outcome: Option<Outcome>,
+        closed_by: Option<String>,
+    },
+    /// What came of a case, said in a line of its own (thanks, "the security team was paged" ...).
+    Told {
+        question: Box<Question>,
+        ended: Ended,
+    },
+    /// `help` and `hi`.
+    Help {
+        name: String,
+        enrolled: bool,
+    },
+    /// `status`.
+    Status {
+        open: Vec<OpenQuestion>,
+        snoozes: Vec<StatusSnooze>,
+        enrolled: bool,
+    },
+    /// `report`: which of these was not you?
+    ReportWhich {
+        recent: Vec<OpenQuestion>,
+    },
+    /// A report or late no was taken and paged.
+    ReportTaken {
+        reference: Option<String>,
+    },
+    FactorEnrolled {
+        by_operator: Option<String>,
+    },
+    Unlocked,
+}
+
+impl Content {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Greeting { .. } => "greeting",
+            Self::Question { .. } => "question",
+            Self::ProofForm { .. } => "proof_form",
+            Self::Ended { .. } => "ended",
+            Self::Reminder { .. } => "reminder",
+            Self::Clarification { .. } => "clarification",
+            Self::AskWhy { .. } => "ask_why",
+            Self::AskWho { .. } => "ask_who",
+            Self::AskProof { .. } => "ask_proof",
+            Self::CodeRefused { .. } => "code_refused",
+            Self::AlreadyAnswered { .. } => "already_answered",
+            Self::Told { .. } => "told",
+            Self::Help { .. } => "help",
+            Self::Status { .. } => "status",
+            Self::ReportWhich { .. } => "report_which",
+            Self::ReportTaken { .. } => "report_taken",
+            Self::FactorEnrolled { .. } => "factor_enrolled",
+            Self::Unlocked => "unlocked",
+        }
+    }
+}
+
+/// What an employee may see of a case; hidden fields are already gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    pub case: CaseId,
+    pub reference: String,
+    pub revision: u32,
+    pub rule: String,
+    pub severity: Severity,
+    pub title: Untrusted,
+    pub description: Untrusted,
+    pub reason: Untrusted,
+    pub url: Option<Untrusted>,
+    /// Host, source address, ...: in the alert's words.
+    pub context: Vec<(String, Untrusted)>,
+    pub count: u64,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    /// IANA zone for showing times.
+    pub time_zone: String,
+    pub deadline: Option<Timestamp>,
+}
+
+/// The form after a yes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Form {
+    pub explanation: Explanation,
+    /// What was already typed.
+    pub given: Option<Untrusted>,
+    /// Every asked, unanswered question, the one answered with yes first.
+    pub ticks: Vec<TickOption>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TickOption {
+    pub case: CaseId,
+    pub reference: String,
+    pub revision: u32,
+    pub title: Untrusted,
+    pub ticked: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    pub outcome: Outcome,
+    pub explanation: Option<Untrusted>,
+    pub at: Timestamp,
+    /// A verified yes made a snooze until then.
+    pub snoozed_until: Option<Timestamp>,
+    /// *That wasn't me after all* is offered until then.
+    pub not_me_until: Option<Timestamp>,
+    pub closed_by: Option<String>,
+    /// It was called off after all (late no).
+    pub revoked: bool,
+    /// The page's urgency, if one went out.
+    pub paged: Option<Severity>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenQuestion {
+    pub case: CaseId,
+    pub reference: String,
+    pub title: Untrusted,
+    pub deadline: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusSnooze {
+    pub rule: String,
+    pub context: Vec<(String, Untrusted)>,
+    pub until: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unclear {
+    /// Yes and no at once, a question back, neither.
+    Ambiguous,
+    /// More than one live question and no reference code.
+    WhichOne,
+    /// The question changed after the answer was written.
+    Changed,
+    /// There is no open question.
+    NothingOpen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeRefusal {
+    Wrong,
+    AlreadyUsed,
+    Locked,
+    Unavailable,
+    ExplanationMissing,
+    NotEnrolled,
+}
+
+impl machine::Effect for Effect {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Send(_) => "send",
+            Self::Edit { .. } => "edit",
+            Self::RaiseAgain(_) => "raise_again",
+        }
+    }
+
+    fn lane(&self) -> String {
+        match self {
+            Self::Send(_) | Self::Edit { .. } => "chat".to_owned(),
+            Self::RaiseAgain(_) => "escalation".to_owned(),
+        }
+    }
+
+    fn case(&self) -> Option<CaseId> {
+        match self {
+            Self::Send(message) | Self::Edit { message, .. } => message.case,
+            Self::RaiseAgain(_) => None,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The shape of every durable machine: state and event in, [`Step`] out. No effect happens here; the
+//! shell in `actors/durable.rs` commits the step first and performs its effects afterwards.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::case::CaseView;
+use super::ids::{AggregateKey, CaseId};
+use super::page::Raise;
+use super::record::Record;
+use super::time::Timestamp;
+use super::world::World;
+
+/// What a step may know besides its state and event; sampled once per event by the shell.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub now: Timestamp,
+    /// Fresh randomness for ids: the same value gives the same step.
+    pub entropy: u128,
+    pub world: &'a World,
+}
+
+/// An effect is data: it is stored with the state and performed, in order per lane, once the commit
+/// that holds it stands. After a crash it is performed again under the same key.
+pub trait Effect: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + 'static {
+    /// For metrics and logs.
+    fn name(&self) -> &'static str;
+    /// Effects of one lane are performed one after the other, lanes independently.
+    fn lane(&self) -> String;
+    /// Closing this case withdraws the effect while it has not been started.
+    fn case(&self) -> Option<CaseId>;
+}
+
+/// How performing an effect ended, told to the machine as an event. Retries are the shell's affair.
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+pub enum Settlement {
+    Done(Receipt),
+    /// It will never succeed: the person is gone, the message was refused.
+    Impossible {
+        reason: String,
+    },
+}
+
+/// What the other side said when it took an effect.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+pub struct Receipt {
+    /// The platform's id of the message; empty where there is none.
+    pub message_id: String,
+    /// The platform's own time.
+    pub at: Timestamp,
+    /// The text as it was shown, for the journal.
+    pub text: String,
+}
+
+/// Everything one event decided.
+#[derive(Clone, Debug)]
+pub struct Step<M: Machine> {
+    pub next: M,
+    pub reply: M::Reply,
+    pub effects: Vec<M::Effect>,
+    /// Cases whose effects that were not started before this step are withdrawn.
+    pub withdraw: Vec<CaseId>,
+    pub records: Vec<Record>,
+    pub rows: Vec<RowChange>,
+    /// Escalations whose first round this commit writes.
+    pub births: Vec<Raise>,
+}
+
+impl<M: Machine> Step<M> {
+    /// A step that changes nothing and answers `reply`.
+    pub fn unchanged(state: &M, reply: M::Reply) -> Self {
+        Self::to(state.clone(), reply)
+    }
+
+    pub fn to(next: M, reply: M::Reply) -> Self {
+        Self {
+            next,
+            reply,
+            effects: Vec::new(),
+            withdraw: Vec::new(),
+            records: Vec::new(),
+            rows: Vec::new(),
+            births: Vec::new(),
+        }
+    }
+}
+
+pub trait Machine:
+    Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + 'static
+{
+    type Event: Clone + std::fmt::Debug + Send + 'static;
+    type Effect: Effect;
+    type Reply: Clone + std::fmt::Debug + Send + 'static;
+
+    /// Raised when the stored form changes; older forms are migrated by `migrate`.
+    const SCHEMA: u32;
+
+    /// The state of an aggregate that the store does not know yet.
+    fn new(key: &AggregateKey) -> Self;
+
+    fn step(&self, event: &Self::Event, cx: &Context<'_>) -> Step<Self>;
+
+    /// The earliest instant at which time alone changes something (deadline, reminder, repeat).
+    fn due(&self) -> Option<Timestamp>;
+
+    /// The event that says time has come. Early or double firing must change nothing.
+    fn woken() -> Self::Event;
+
+    /// The event that tells the machine how its effect ended.
+    fn settled(effect: Self::Effect, settlement: Settlement) -> Self::Event;
+
+    /// The few facts that must survive an unreadable state, stored beside it.
+    fn guard(&self) -> Guard;
+
+    /// After a panic in `step` or an unreadable checkpoint: a fresh state, every open case ended as
+    /// `failed` with a page, the `poison` event (if any) taken as a failed case of its own. Must
+    /// not run any code of `step`. `open` are the case rows that were not closed; `guard` is `None`
+    /// when that was unreadable too.
+    fn rebuilt(
+        key: &AggregateKey,
+        guard: Option<Guard>,
+        open: Vec<CaseView>,
+        poison: Option<&Self::Event>,
+        cx: &Context<'_>,
+    ) -> Step<Self>;
+
+    /// A state of an older schema; `None` when it cannot be read.
+    fn migrate(_schema: u32, _state: serde_json::Value) -> Option<Self> {
+        None
+    }
+}
+
+/// Beside the state: what replay protection needs even when the state is lost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+pub struct Guard {
+    /// The last number taken from each source's intake.
+    pub taken: std::collections::BTreeMap<String, u64>,
+    /// The last accepted TOTP step.
+    pub last_step: Option<u64>,
+    pub locked_until: Option<Timestamp>,
+}
+
+/// A row beside the states, for lists and look-ups: derived data, written by the same commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowChange {
+    Put(Row),
+    Delete { collection: Collection, id: String },
+}
+
+/// What kinds of rows there are. Each is listed newest first by `at`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Collection {
+    /// Body: [`CaseView`]. Fields: `employee`, `rule`, `outcome`, `state`, `alert`, `context`.
+    Cases,
+    /// Body: `escalation::EscalationRow`. Fields: `state`.
+    Escalations,
+    /// Body: `conversation::SnoozeRow`. Fields: `employee`.
+    Snoozes,
+    /// Body: `sources::Quarantined`. Fields: `source`.
+    Quarantine,
+    /// The web chat's messages. Fields: `employee`.
+    ChatMessages,
+    /// Sealed factor seeds by employee id.
+    Factors,
+    /// One-time links and sessions, by hash.
+    Tokens,
+    /// Cursors and small documents of the actors, by name.
+    Documents,
+}
+
+impl Collection {
+    pub const ALL: [Collection; 8] = [
+        Self::Cases,
+        Self::Escalations,
+        Self::Snoozes,
+        Self::Quarantine,
+        Self::ChatMessages,
+        Self::Factors,
+        Self::Tokens,
+        Self::Documents,
+    ];
+
+    /// The stable name in the stores.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cases => "cases",
+            Self::Escalations => "escalations",
+            Self::Snoozes => "snoozes",
+            Self::Quarantine => "quarantine",
+            Self::ChatMessages => "chat_messages",
+            Self::Factors => "factors",
+            Self::Tokens => "tokens",
+            Self::Documents => "documents",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub collection: Collection,
+    pub id: String,
+    /// The sort key of lists.
+    pub at: Timestamp,
+    /// What it can be found by; a name may appear more than once.
+    pub fields: Vec<(&'static str, String)>,
+    /// JSON.
+    pub body: String,
+    /// After this instant the store may drop it.
+    pub expires: Option<Timestamp>,
+}
+
+/// How long the shell waits before it tries an effect again, by the number of tries so far.
+pub fn retry_delay(tries: u32) -> Duration {
+    const FIRST_MS: u64 = 500;
+    const LONGEST_MS: u64 = 30_000;
+    Duration::from_millis((FIRST_MS << tries.min(10)).min(LONGEST_MS))
+}

@@ -1,0 +1,115 @@
+//! From data to words: a [`Content`](crate::core::conversation::Content) becomes a [`Rendered`]
+//! message, made when it is sent, from editable templates.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::conversation::Answer;
+use crate::core::ids::CaseId;
+
+/// A message ready for any chat. Every text is plain and clean (see `core/text.rs`): a chat plugin
+/// escapes it for its own syntax and gives it no other meaning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rendered {
+    pub case: Option<CaseId>,
+    /// The revision the buttons and the form stand for.
+    pub revision: u32,
+    pub blocks: Vec<Block>,
+    pub buttons: Vec<Button>,
+    pub form: Option<RenderedForm>,
+    /// For browser notifications and chats that show one: a line without evidence.
+    pub notification: String,
+    /// A critical or high question may be shown more loudly.
+    pub loud: bool,
+    /// Blocks that only repeat or edit nothing worth a sound.
+    pub quiet: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Block {
+    Heading {
+        text: String,
+    },
+    Paragraph {
+        text: String,
+    },
+    /// Evidence: shown verbatim, in a fixed pitch where the platform has one.
+    Quote {
+        text: String,
+    },
+    Facts {
+        facts: Vec<Fact>,
+    },
+    /// Small print: reference code, deadline.
+    Note {
+        text: String,
+    },
+    Link {
+        label: String,
+        url: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    pub label: String,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Button {
+    pub answer: Answer,
+    pub label: String,
+    pub primary: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RenderedForm {
+    pub case: CaseId,
+    pub revision: u32,
+    /// The label contains *Why*.
+    pub explanation_label: String,
+    pub explanation_required: bool,
+    pub explanation: String,
+    /// The label contains *code*.
+    pub code_label: String,
+    pub submit_label: String,
+    /// More than one only when several questions are open.
+    pub ticks: Vec<RenderedTick>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RenderedTick {
+    pub case: CaseId,
+    pub revision: u32,
+    pub label: String,
+    pub ticked: bool,
+}
+
+impl Rendered {
+    /// The whole message as plain lines, for the journal and for chats without blocks.
+    pub fn to_plain(&self) -> String {
+        let mut lines = Vec::new();
+        for block in &self.blocks {
+            match block {
+                Block::Heading { text } | Block::Paragraph { text } | Block::Note { text } => {
+                    lines.push(text.clone());
+                }
+                Block::Quote { text } => lines.extend(text.lines().map(|line| format!("> {line}"))),
+                Block::Facts { facts } => {
+                    lines.extend(facts.iter().map(|f| format!("{}: {}", f.label, f.value)));
+                }
+                Block::Link { label, url } => lines.push(format!("{label}: {url}")),
+            }
+        }
+        if !self.buttons.is_empty() {
+            let labels: Vec<_> = self
+                .buttons
+                .iter()
+                .map(|b| format!("[{}]", b.label))
+                .collect();
+            lines.push(labels.join(" "));
+        }
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,118 @@
+//! Where employees are asked. The trait is shaped by the hardest platform (Slack): ids exist only
+//! after sending, nothing is idempotent, limits apply, a form must open within three seconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+use crate::core::conversation::{Answer, Reply, Tick};
+use crate::core::ids::{CaseId, ChatIdentity};
+use crate::core::machine::Receipt;
+use crate::core::text::Untrusted;
+use crate::core::time::Timestamp;
+use crate::messages::Rendered;
+
+use super::Health;
+
+/// One chat platform.
+#[async_trait]
+pub trait Chat: Send + Sync + 'static {
+    /// The `chat` part of its identities: `web`, `slack`.
+    fn name(&self) -> &'static str;
+
+    /// `true`: sending twice under one key yields the first message again, so a send whose result was
+    /// lost is simply repeated. `false`: it is looked up with [`Chat::find`] first.
+    fn is_idempotent(&self) -> bool;
+
+    /// Sends a direct message. `key` names the effect, for ever; the platform keeps it with the message.
+    async fn send(
+        &self,
+        to: &ChatIdentity,
+        key: &str,
+        message: &Rendered,
+    ) -> Result<Receipt, ChatError>;
+
+    /// Replaces a message in place. Repeating an edit is harmless.
+    async fn edit(
+        &self,
+        to: &ChatIdentity,
+        message_id: &str,
+        message: &Rendered,
+    ) -> Result<Receipt, ChatError>;
+
+    /// Reads back what was sent under `key` since `since`; `None` is a certain no.
+    async fn find(
+        &self,
+        to: &ChatIdentity,
+        key: &str,
+        since: Timestamp,
+    ) -> Result<Option<Receipt>, ChatError>;
+
+    async fn health(&self) -> Health;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChatError {
+    /// Not taken; try again after this long.
+    #[error("the chat asks to wait {0:?}")]
+    RateLimited(Duration),
+    /// Not taken, for certain; trying again may help.
+    #[error("the chat cannot be reached: {0}")]
+    Unavailable(String),
+    /// It may have been taken: read back before sending again.
+    #[error("the chat did not say whether it took the message: {0}")]
+    Unclear(String),
+    /// This person cannot be written to.
+    #[error("the person cannot be reached: {0}")]
+    Gone(String),
+    /// This message will never be taken.
+    #[error("the chat refused the message: {0}")]
+    Refused(String),
+}
+
+/// Something an employee did in the chat. `from` is the platform's own user id (promise P5).
+#[derive(Debug)]
+pub struct ChatEvent {
+    /// Unique per event; a redelivery carries the same one.
+    pub event_id: String,
+    pub from: ChatIdentity,
+    pub at: Timestamp,
+    pub action: ChatAction,
+}
+
+#[derive(Debug)]
+pub enum ChatAction {
+    Pressed {
+        case: CaseId,
+        revision: u32,
+        answer: Answer,
+    },
+    Typed {
+        text: Untrusted,
+    },
+    Submitted {
+        case: CaseId,
+        ticks: Vec<Tick>,
+        explanation: Untrusted,
+        /// Goes to the Verifier and nowhere else. `None`: the field was left empty.
+        code: Option<SecretString>,
+    },
+}
+
+/// Where a chat plugin hands what employees do. `Ok` means the event is durable or harmless, so the
+/// platform may be told so; after an error it must be delivered again.
+#[async_trait]
+pub trait Inbox: Send + Sync + 'static {
+    async fn deliver(&self, event: ChatEvent) -> Result<Reply, InboxError>;
+}
+
+pub type SharedInbox = Arc<dyn Inbox>;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InboxError {
+    /// Not taken (store down, shutting down): deliver it again.
+    #[error("not taken, please try again: {0}")]
+    TryAgain(String),
+}

@@ -1,0 +1,62 @@
+//! Where alerts come from: pushed over HTTP (`http/ingest.rs` with a format) or polled.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::core::alert::Alert;
+use crate::core::ids::SourceId;
+use crate::core::time::Timestamp;
+
+/// An alert as a format read it, before it is accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incoming {
+    /// `accepted_at` is set by the intake. An empty `id` means the producer gave none.
+    pub alert: Alert,
+    /// The producer's JSON of this one alert, canonical (sorted keys) and before defaults: what the
+    /// body hash and an id made of it cover.
+    pub canonical: String,
+    /// What is odd but harmless (an unknown severity word), for the journal.
+    pub noted: Option<String>,
+}
+
+/// Something that came in and can never be an alert: kept, listed, replayable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quarantined {
+    pub id: String,
+    pub source: SourceId,
+    pub at: Timestamp,
+    pub error: String,
+    /// The payload as it came, cut at 64 KiB.
+    pub payload: String,
+}
+
+/// A source that must be asked.
+#[async_trait]
+pub trait PolledSource: Send + 'static {
+    fn id(&self) -> &SourceId;
+
+    /// Between two polls that found nothing.
+    fn every(&self) -> Duration;
+
+    /// Reads on from `cursor` (`None`: never read before). The batch's cursor is committed together with
+    /// its alerts; a poll from an old cursor yields the same alerts with the same ids.
+    async fn poll(&mut self, cursor: Option<&str>) -> Result<Polled, SourceError>;
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Polled {
+    pub alerts: Vec<Incoming>,
+    /// Payload and why it cannot be read.
+    pub quarantined: Vec<(String, String)>,
+    pub cursor: String,
+    /// Ask again at once.
+    pub more: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    #[error("the source cannot be read: {0}")]
+    Unavailable(String),
+}

@@ -39,6 +39,18 @@ where
     current: watch::Sender<Option<Recipient<M>>>,
 }
 
+/// Posts to an actor whose life the caller owns: that it may be gone already is the owner's affair.
+pub fn post<A, M>(addr: &Addr<A>, message: M)
+where
+    A: Actor + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    #[allow(clippy::disallowed_methods)] // the one place
+    addr.do_send(message);
+}
+
 /// An empty door and its slot.
 pub fn mailbox<M: Message + Send + 'static>(role: &'static str) -> (Slot<M>, Mailbox<M>)
 where

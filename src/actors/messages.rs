@@ -111,3 +111,16 @@ pub struct CheckCode {
 pub struct Reconfigure {
     pub world: Arc<World>,
 }
+
+/// Time may have come for an aggregate; `version` is what the store holds.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Wake {
+    pub to: AggregateKey,
+    pub version: u64,
+}
+
+/// End now. Nothing that matters is only in an actor's memory.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;

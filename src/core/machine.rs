@@ -24,7 +24,9 @@ pub struct Context<'a> {
 
 /// An effect is data: it is stored with the state and performed, in order per lane, once the commit
 /// that holds it stands. After a crash it is performed again under the same key.
-pub trait Effect: Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + 'static {
+pub trait Effect:
+    Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Unpin + 'static
+{
     /// For metrics and logs.
     fn name(&self) -> &'static str;
     /// Effects of one lane are performed one after the other, lanes independently.
@@ -88,7 +90,7 @@ impl<M: Machine> Step<M> {
 }
 
 pub trait Machine:
-    Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + 'static
+    Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Unpin + 'static
 {
     type Event: Clone + std::fmt::Debug + Send + 'static;
     type Effect: Effect;

@@ -19,6 +19,9 @@ pub struct Incoming {
     pub canonical: String,
     /// What is odd but harmless (an unknown severity word), for the journal.
     pub noted: Option<String>,
+    /// How long its dedup mark lives; `None`: as the policy says. An alert without an id and without
+    /// `occurred_at` is a duplicate for ten minutes only.
+    pub mark_for: Option<Duration>,
 }
 
 /// Something that came in and can never be an alert: kept, listed, replayable.

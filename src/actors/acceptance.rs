@@ -1,0 +1,333 @@
+//! The accepting commit: alerts of a group of requests, their dedup marks, a Poller's cursor and what
+//! was quarantined, in one write. Only what it returns has been accepted (promise P1).
+
+use std::time::Duration;
+
+use metrics::counter;
+use sha2::{Digest, Sha256};
+
+use crate::core::alert::{Alert, Severity};
+use crate::core::ids::{AggregateKey, CaseId, SourceId};
+use crate::core::machine::{Collection, Row, RowChange};
+use crate::core::page::{PageKind, Raise};
+use crate::core::policy::DEFAULT_LADDER;
+use crate::core::record::{Record, Who};
+use crate::core::time::Timestamp;
+use crate::core::world::World;
+use crate::plugins::sources::{Incoming, Quarantined};
+use crate::store::{Accept, Mark, QueuedAlert, Seen, Write};
+
+use super::checkpointer::Verdict;
+use super::durable::persist;
+use super::intake::{IntakeEnv, Request, verdict};
+use super::messages::{AcceptError, Accepted, Escalate};
+
+/// A quarantined payload is kept this long, and its stored form is cut at this size.
+const QUARANTINE_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_PAYLOAD: usize = 64 * 1024;
+const HOUR_MS: i64 = 3_600_000;
+
+/// What a successful acceptance leaves to be delivered.
+pub(super) struct Done {
+    pub next: u64,
+    pub alerts: Vec<(QueuedAlert, Alert)>,
+}
+
+/// Accepts a group of requests and answers each; `None` when the queue must be read again first.
+pub(super) async fn accept(
+    env: &IntakeEnv,
+    world: &World,
+    source: &SourceId,
+    key: &AggregateKey,
+    next: u64,
+    group: Vec<Request>,
+) -> Option<Done> {
+    let now = (env.now)();
+    let mut group = group;
+    let sizes: Vec<usize> = group
+        .iter()
+        .map(|request| request.message.alerts.len())
+        .collect();
+    let alerts: Vec<Incoming> = group
+        .iter_mut()
+        .flat_map(|request| std::mem::take(&mut request.message.alerts))
+        .collect();
+    let mut seen: Vec<Option<Seen>> = vec![None; alerts.len()];
+    let marks: Vec<Mark> = alerts
+        .iter()
+        .map(|incoming| mark(incoming, now, world.policy.dedup))
+        .collect();
+    let quarantine: Vec<(String, String)> = group
+        .iter_mut()
+        .flat_map(|r| std::mem::take(&mut r.message.quarantined))
+        .collect();
+    let cursor = group
+        .iter()
+        .rev()
+        .find_map(|request| request.message.cursor.clone());
+
+    // The first answer names all that stands already; marks that expire meanwhile may need another.
+    for _ in 0..4 {
+        let (write, records, queued) = build(Build {
+            world,
+            source,
+            key,
+            next,
+            now,
+            alerts: &alerts,
+            marks: &marks,
+            seen: &seen,
+            quarantine: &quarantine,
+            cursor: cursor.as_deref(),
+        });
+        match persist(&env.checkpointers, key.partition, write, records).await {
+            Verdict::Committed => {
+                count(source, &seen);
+                if !quarantine.is_empty() {
+                    page_quarantine(env, world, source, now, &quarantine);
+                }
+                answer_all(group, &sizes, &alerts, &seen);
+                return Some(Done {
+                    next: next + queued.len() as u64,
+                    alerts: queued,
+                });
+            }
+            Verdict::Duplicate(duplicates) => {
+                let sent: Vec<usize> = (0..alerts.len())
+                    .filter(|i| has_mark(&alerts[*i], seen[*i]))
+                    .collect();
+                for (index, verdict) in duplicates {
+                    if let Some(alert) = sent.get(index) {
+                        seen[*alert] = Some(verdict);
+                    }
+                }
+            }
+            Verdict::Failed(why) => {
+                refuse(group, &why);
+                // Certain: nothing was written, the queue is as it was.
+                return Some(Done {
+                    next,
+                    alerts: Vec::new(),
+                });
+            }
+            Verdict::Unreplicated(why) | Verdict::Unknown(why) => {
+                refuse(group, &why);
+                return None;
+            }
+            Verdict::Conflict { found } => {
+                refuse(group, &format!("the queue went on to {found} without us"));
+                return None;
+            }
+        }
+    }
+    refuse(group, "the same alerts keep arriving elsewhere");
+    None
+}
+
+/// Altered bodies carry no mark: the standing one is not theirs to renew. Nor is a mark of ten minutes
+/// renewed: it only tells a retry from a new event.
+fn has_mark(incoming: &Incoming, seen: Option<Seen>) -> bool {
+    match seen {
+        None => true,
+        Some(Seen::Same) => incoming.mark_for.is_none(),
+        Some(Seen::Altered) => false,
+    }
+}
+
+struct Build<'a> {
+    world: &'a World,
+    source: &'a SourceId,
+    key: &'a AggregateKey,
+    next: u64,
+    now: Timestamp,
+    alerts: &'a [Incoming],
+    marks: &'a [Mark],
+    seen: &'a [Option<Seen>],
+    quarantine: &'a [(String, String)],
+    cursor: Option<&'a str>,
+}
+
+fn build(b: Build<'_>) -> (Write, Vec<Record>, Vec<(QueuedAlert, Alert)>) {
+    let mut number = b.next;
+    let mut queued = Vec::new();
+    let mut marks = Vec::new();
+    let mut records = Vec::new();
+    for (index, incoming) in b.alerts.iter().enumerate() {
+        match b.seen[index] {
+            None => {
+                let mut alert = incoming.alert.clone();
+                alert.accepted_at = b.now;
+                let body = serde_json::to_string(&alert).expect("an alert is plain data");
+                let receiver = receiver(b.world, &alert);
+                queued.push((
+                    QueuedAlert {
+                        number,
+                        receiver,
+                        body,
+                    },
+                    alert,
+                ));
+                number += 1;
+                marks.push(b.marks[index].clone());
+                if let Some(noted) = &incoming.noted {
+                    records.push(about_source(&b, "alert_noted", noted.clone()));
+                }
+            }
+            Some(Seen::Same) if has_mark(incoming, b.seen[index]) => {
+                marks.push(Mark {
+                    renew: true,
+                    ..b.marks[index].clone()
+                });
+            }
+            Some(Seen::Same) => {}
+            Some(Seen::Altered) => {
+                let id = &incoming.alert.id;
+                let detail = format!("alert {id} came again with another body and was refused");
+                records.push(about_source(&b, "alert_altered", detail));
+            }
+        }
+    }
+    let rows: Vec<RowChange> = b
+        .quarantine
+        .iter()
+        .enumerate()
+        .map(|(nth, (payload, error))| quarantined(&b, nth, payload, error))
+        .collect();
+    let accept = Accept {
+        source: b.key.clone(),
+        first: b.next,
+        alerts: queued.iter().map(|(queued, _)| queued.clone()).collect(),
+        marks,
+        cursor: b.cursor.map(str::to_owned),
+        rows,
+    };
+    (Write::Accept(accept), records, queued)
+}
+
+fn about_source(b: &Build<'_>, event: &str, detail: String) -> Record {
+    Record::new(b.now, event, Who::Source(b.source.clone())).detail(detail)
+}
+
+fn quarantined(b: &Build<'_>, nth: usize, payload: &str, error: &str) -> RowChange {
+    let entropy = u128::from_be_bytes(
+        Sha256::digest(payload.as_bytes())[..16]
+            .try_into()
+            .expect("16 of 32 bytes"),
+    );
+    let id = CaseId::new(b.now, entropy, nth as u64).to_string();
+    let payload = crate::core::text::Untrusted::new(payload).bounded(MAX_PAYLOAD);
+    let body = Quarantined {
+        id: id.clone(),
+        source: b.source.clone(),
+        at: b.now,
+        error: error.to_owned(),
+        payload: payload.raw().to_owned(),
+    };
+    RowChange::Put(Row {
+        collection: Collection::Quarantine,
+        id,
+        at: b.now,
+        fields: vec![("source", b.source.to_string())],
+        body: serde_json::to_string(&body).expect("plain data"),
+        expires: Some(b.now.after(QUARANTINE_KEPT)),
+    })
+}
+
+/// Who takes the alert, decided now: later directory changes do not re-route it.
+fn receiver(world: &World, alert: &Alert) -> String {
+    let principal = alert.principal.raw();
+    match world.directory.resolve(principal) {
+        Some(employee) => AggregateKey::employee(&employee.id, world.partitions).name,
+        None => {
+            let principal = alert.principal.line(200);
+            AggregateKey::unknown(&principal, world.partitions).name
+        }
+    }
+}
+
+fn mark(incoming: &Incoming, now: Timestamp, dedup: Duration) -> Mark {
+    let id = &incoming.alert.id;
+    Mark {
+        identity: hex::encode(Sha256::digest(id.as_bytes())),
+        body: hex::encode(Sha256::digest(incoming.canonical.as_bytes())),
+        expires: now.after(incoming.mark_for.unwrap_or(dedup)),
+        renew: false,
+        alert: id.clone(),
+    }
+}
+
+fn count(source: &SourceId, seen: &[Option<Seen>]) {
+    for (result, wanted) in [
+        ("accepted", None),
+        ("duplicate", Some(Seen::Same)),
+        ("altered", Some(Seen::Altered)),
+    ] {
+        let n = seen.iter().filter(|seen| **seen == wanted).count();
+        if n > 0 {
+            counter!("securitybot_alerts_total", "source" => source.to_string(), "result" => result)
+                .increment(n as u64);
+        }
+    }
+}
+
+fn answer_all(group: Vec<Request>, sizes: &[usize], alerts: &[Incoming], seen: &[Option<Seen>]) {
+    let mut from = 0;
+    for (request, size) in group.into_iter().zip(sizes) {
+        let alerts = (from..from + size)
+            .map(|index| verdict(&alerts[index].alert.id, seen[index]))
+            .collect();
+        from += size;
+        let _ = request.reply.send(Ok(Accepted { alerts }));
+    }
+}
+
+fn refuse(group: Vec<Request>, why: &str) {
+    for request in group {
+        let _ = request
+            .reply
+            .send(Err(AcceptError::Unavailable(why.to_owned())));
+    }
+}
+
+/// One operations page an hour and source: its id is made of both, so that raising it again is harmless.
+fn page_quarantine(
+    env: &IntakeEnv,
+    world: &World,
+    source: &SourceId,
+    now: Timestamp,
+    quarantine: &[(String, String)],
+) {
+    counter!("securitybot_alerts_quarantined_total", "source" => source.to_string())
+        .increment(quarantine.len() as u64);
+    let hour = Timestamp::from_millis(now.as_millis() - now.as_millis().rem_euclid(HOUR_MS));
+    let digest = Sha256::digest(source.as_str().as_bytes());
+    let entropy = u128::from_be_bytes(digest[..16].try_into().expect("16 of 32 bytes"));
+    let error = crate::core::text::Untrusted::new(quarantine[0].1.as_str()).line(200);
+    let summary = format!("Source {source} sent what cannot be an alert: {error}");
+    let mut raise = operations(world, now, summary);
+    raise.id = CaseId::new(hour, entropy, 0);
+    raise.notes.push(
+        "See `securitybot quarantine list`; after mending the source: `securitybot quarantine \
+         replay ID`. At most one such page an hour and source."
+            .to_owned(),
+    );
+    env.escalations
+        .tell(Escalate::raise(raise, world.partitions));
+}
+
+/// A page about the bot itself, on the default ladder.
+pub fn operations(world: &World, now: Timestamp, summary: String) -> Raise {
+    let id = CaseId::new(now, rand::random(), 0);
+    Raise {
+        id,
+        kind: PageKind::Operations,
+        round: 1,
+        urgency: Severity::High,
+        summary,
+        notes: Vec::new(),
+        case: None,
+        related: Vec::new(),
+        ladder: world.policy.ladder(DEFAULT_LADDER).clone(),
+        url: format!("{}/cases/{id}", world.policy.public_url),
+    }
+}

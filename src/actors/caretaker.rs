@@ -1,0 +1,146 @@
+//! Brings actors back. actix's own supervisor does not restart after a panic and has no backoff, so this
+//! one watches whether each actor is still connected, and starts it anew through the closure that made it.
+
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use metrics::counter;
+use tokio::time::Instant;
+
+use super::mailbox::post;
+use super::messages::Stop;
+
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_LONGEST: Duration = Duration::from_secs(10);
+/// An actor that lived this long starts its backoff anew.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// One running actor, whatever its type.
+pub struct Life {
+    alive: Box<dyn Fn() -> bool>,
+    stop: Box<dyn Fn()>,
+}
+
+impl Life {
+    pub fn of<A: Actor<Context = Context<A>> + Handler<Stop>>(addr: Addr<A>) -> Self {
+        let watched = addr.clone();
+        Self {
+            alive: Box::new(move || watched.connected()),
+            stop: Box::new(move || post(&addr, Stop)),
+        }
+    }
+}
+
+struct Ward {
+    role: String,
+    spawn: Box<dyn Fn() -> Life>,
+    life: Life,
+    since: Instant,
+    backoff: Duration,
+    again_at: Option<Instant>,
+}
+
+/// Watches over every long-lived actor, in the order in which they were added.
+#[derive(Default)]
+pub struct Caretaker {
+    wards: Vec<Ward>,
+}
+
+impl Caretaker {
+    /// Starts an actor and keeps it alive. `spawn` also installs its address in its slot.
+    pub fn keep(&mut self, role: impl Into<String>, spawn: impl Fn() -> Life + 'static) {
+        let life = spawn();
+        self.wards.push(Ward {
+            role: role.into(),
+            spawn: Box::new(spawn),
+            life,
+            since: Instant::now(),
+            backoff: BACKOFF_FIRST,
+            again_at: None,
+        });
+    }
+
+    fn look(&mut self) {
+        let now = Instant::now();
+        for ward in &mut self.wards {
+            if (ward.life.alive)() {
+                continue;
+            }
+            let again_at = *ward.again_at.get_or_insert_with(|| {
+                if now.duration_since(ward.since) > SETTLED {
+                    ward.backoff = BACKOFF_FIRST;
+                }
+                tracing::error!(actor = %ward.role, after = ?ward.backoff, "actor ended, restarting");
+                now + ward.backoff
+            });
+            if now >= again_at {
+                counter!("securitybot_actor_restarts_total", "actor" => ward.role.clone())
+                    .increment(1);
+                ward.life = (ward.spawn)();
+                ward.since = now;
+                ward.again_at = None;
+                ward.backoff = (ward.backoff * 2).min(BACKOFF_LONGEST);
+            }
+        }
+    }
+}
+
+impl Actor for Caretaker {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(LOOK_EVERY, |caretaker, _| caretaker.look());
+    }
+}
+
+/// Ends one actor as a crash would; it is brought back like after any other.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct StopOne {
+    pub role: String,
+}
+
+impl Handler<StopOne> for Caretaker {
+    type Result = bool;
+
+    fn handle(&mut self, message: StopOne, _: &mut Self::Context) -> bool {
+        let found: Vec<_> = self
+            .wards
+            .iter()
+            .filter(|ward| ward.role == message.role)
+            .collect();
+        found.iter().for_each(|ward| (ward.life.stop)());
+        !found.is_empty()
+    }
+}
+
+/// The roles that are watched, in order.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<String>")]
+pub struct Roles;
+
+impl Handler<Roles> for Caretaker {
+    type Result = Vec<String>;
+
+    fn handle(&mut self, _: Roles, _: &mut Self::Context) -> Vec<String> {
+        self.wards.iter().map(|ward| ward.role.clone()).collect()
+    }
+}
+
+/// Ends every actor of these roles for good, in the order given: the drain of an orderly shutdown.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopAll;
+
+impl Handler<StopAll> for Caretaker {
+    type Result = ();
+
+    fn handle(&mut self, _: StopAll, ctx: &mut Self::Context) {
+        // Newest first: what was started last depends on what was started before.
+        for ward in self.wards.drain(..).rev() {
+            (ward.life.stop)();
+        }
+        ctx.stop();
+    }
+}

@@ -1,0 +1,730 @@
+//! The one shell around every durable machine: step, commit, and only then act.
+//!
+//! It holds one aggregate. An event is stepped under `catch_unwind`; the next state, its outbox, journal
+//! records and rows go to the Checkpointer as one commit; while that is under way the mailbox stands
+//! still. Only a commit that stands changes the state in memory, answers the sender and starts effects.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
+    fut::ActorFutureExt,
+};
+use futures_util::future::BoxFuture;
+use metrics::counter;
+use tokio::sync::oneshot;
+
+use crate::core::escalation::Escalation;
+use crate::core::ids::AggregateKey;
+use crate::core::machine::{Effect, Machine, Settlement, Step, retry_delay};
+use crate::core::page::Raise;
+use crate::core::record::Record;
+use crate::core::time::Timestamp;
+use crate::core::world::World;
+use crate::store::{Birth, Commit, Store, Write};
+
+use super::checkpoint::{self, Entry, Outbox};
+use super::checkpointer::{Persist, Verdict};
+use super::mailbox::Mailbox;
+use super::messages::{DeliverError, Stop, Wake};
+use super::{Now, recovery};
+
+/// An actor with nothing to do for this long gives its memory back.
+const IDLE: Duration = Duration::from_secs(5);
+/// Longer than the store's own deadline: a Checkpointer that died answers by dropping the sender.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
+/// OS timers are armed no further ahead than an actor may sit idle; the Waker does the rest.
+const LONGEST_TIMER: Duration = Duration::from_secs(60);
+
+/// How effects reach the world. Performing is repeated under the same key until it settles.
+pub trait Perform<M: Machine>: Send + Sync + 'static {
+    fn perform(&self, order: Order<M::Effect>) -> BoxFuture<'static, Performed>;
+}
+
+/// One effect to be performed.
+#[derive(Clone, Debug)]
+pub struct Order<E> {
+    pub key: AggregateKey,
+    pub seq: u64,
+    pub effect: E,
+    /// A try before this one may have reached the other side: read back where that is possible.
+    pub maybe_done: bool,
+    pub world: Arc<World>,
+}
+
+impl<E> Order<E> {
+    /// The effect's key for the other side: the same for every try, for ever.
+    pub fn effect_key(&self) -> String {
+        format!("{}#{}", self.key, self.seq)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Performed {
+    Settled(Settlement),
+    Retry {
+        why: String,
+        after: Option<Duration>,
+    },
+}
+
+/// What every instance of a machine's shell shares.
+pub struct Env<M: Machine> {
+    pub now: Now,
+    pub store: Arc<dyn Store>,
+    /// By partition.
+    pub checkpointers: Arc<Vec<Mailbox<Persist>>>,
+    pub performer: Arc<dyn Perform<M>>,
+    /// Newborn escalations are woken at once.
+    pub newborn: Mailbox<Wake>,
+}
+
+impl<M: Machine> Env<M> {
+    pub async fn persist(&self, partition: u16, write: Write, records: Vec<Record>) -> Verdict {
+        persist(&self.checkpointers, partition, write, records).await
+    }
+}
+
+/// Hands one write to the partition's Checkpointer and waits for the verdict.
+pub async fn persist(
+    checkpointers: &[Mailbox<Persist>],
+    partition: u16,
+    write: Write,
+    records: Vec<Record>,
+) -> Verdict {
+    let (verdict, answer) = oneshot::channel();
+    let Some(checkpointer) = checkpointers.get(usize::from(partition)) else {
+        return Verdict::Failed(format!("there is no partition {partition}"));
+    };
+    if !checkpointer.tell(Persist {
+        write,
+        records,
+        verdict,
+    }) {
+        return Verdict::Failed("the checkpointer is restarting".to_owned());
+    }
+    match tokio::time::timeout(COMMIT_TIMEOUT, answer).await {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(_)) => Verdict::Unknown("the checkpointer ended with the commit".to_owned()),
+        Err(_) => Verdict::Unknown("the commit timed out".to_owned()),
+    }
+}
+
+/// An event for the machine, with whom to answer.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Handle<M: Machine> {
+    pub event: M::Event,
+    pub reply: oneshot::Sender<Result<M::Reply, DeliverError>>,
+    pub world: Arc<World>,
+    /// How often the event already met a conflict.
+    pub conflicts: u32,
+}
+
+/// Says to the owner that an instance is no more, or wants to be no more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum Notice<M: Machine> {
+    /// Idle after that many messages: may it go?
+    Idle {
+        key: AggregateKey,
+        instance: u64,
+        handled: u64,
+    },
+    /// It ended by itself; what it had in its hands and did not take comes back.
+    Ended {
+        key: AggregateKey,
+        instance: u64,
+        again: Option<Handle<M>>,
+    },
+}
+
+pub struct Durable<M: Machine> {
+    key: AggregateKey,
+    instance: u64,
+    version: u64,
+    state: M,
+    outbox: Outbox<M::Effect>,
+    /// Performing now.
+    in_flight: BTreeSet<u64>,
+    /// Tried before, by this or an earlier instance: cannot be withdrawn any more.
+    started: BTreeSet<u64>,
+    env: Arc<Env<M>>,
+    owner: actix::WeakRecipient<Notice<M>>,
+    world: Arc<World>,
+    handled: u64,
+    timer: Option<SpawnHandle>,
+    idle: Option<SpawnHandle>,
+}
+
+/// A loaded aggregate, ready to live.
+pub struct Loaded<M: Machine> {
+    pub key: AggregateKey,
+    pub version: u64,
+    pub state: M,
+    pub outbox: Outbox<M::Effect>,
+}
+
+/// A step that has been encoded and waits for its verdict.
+struct Prepared<M: Machine> {
+    next: M,
+    outbox: Outbox<M::Effect>,
+    commit: Commit,
+    records: Vec<Record>,
+    reply: Option<M::Reply>,
+    births: Vec<AggregateKey>,
+}
+
+impl<M: Machine> Durable<M> {
+    pub fn new(
+        loaded: Loaded<M>,
+        instance: u64,
+        env: Arc<Env<M>>,
+        owner: actix::WeakRecipient<Notice<M>>,
+        world: Arc<World>,
+    ) -> Self {
+        // What an earlier life left in the outbox may have been performed already.
+        let started = loaded
+            .outbox
+            .entries
+            .iter()
+            .map(|entry| entry.seq)
+            .collect();
+        Self {
+            key: loaded.key,
+            instance,
+            version: loaded.version,
+            state: loaded.state,
+            outbox: loaded.outbox,
+            in_flight: BTreeSet::new(),
+            started,
+            env,
+            owner,
+            world,
+            handled: 0,
+            timer: None,
+            idle: None,
+        }
+    }
+
+    /// Steps and commits `event`; `settled` is the outbox entry it settles.
+    fn take(
+        &mut self,
+        event: M::Event,
+        settled: Option<u64>,
+        handle: Option<(oneshot::Sender<Result<M::Reply, DeliverError>>, u32)>,
+        ctx: &mut Context<Self>,
+    ) {
+        let now = (self.env.now)();
+        let entropy = rand::random();
+        let world = self.world.clone();
+        let cx = crate::core::machine::Context {
+            now,
+            entropy,
+            world: &world,
+        };
+        match catch_unwind(AssertUnwindSafe(|| self.state.step(&event, &cx))) {
+            Ok(step) if settled.is_none() && self.is_unchanged(&step) => {
+                if let Some((reply, _)) = handle {
+                    let _ = reply.send(Ok(step.reply));
+                }
+                self.rest(ctx);
+            }
+            Ok(step) => {
+                let prepared = self.prepare(step, settled, &cx);
+                self.commit(prepared, event, handle, ctx);
+            }
+            Err(panic) => self.recover(&panic_text(panic.as_ref()), event, settled, handle, ctx),
+        }
+    }
+
+    fn is_unchanged(&self, step: &Step<M>) -> bool {
+        step.effects.is_empty()
+            && step.records.is_empty()
+            && step.rows.is_empty()
+            && step.births.is_empty()
+            && step.withdraw.is_empty()
+            && step.next == self.state
+    }
+
+    fn prepare(
+        &self,
+        mut step: Step<M>,
+        settled: Option<u64>,
+        cx: &crate::core::machine::Context<'_>,
+    ) -> Prepared<M> {
+        let effects = std::mem::take(&mut step.effects);
+        let outbox = self
+            .outbox
+            .after(settled, &step.withdraw, &self.started, effects, cx.now);
+        prepared(&self.key, self.version, step, outbox, cx)
+    }
+
+    fn commit(
+        &mut self,
+        mut prepared: Prepared<M>,
+        event: M::Event,
+        handle: Option<(oneshot::Sender<Result<M::Reply, DeliverError>>, u32)>,
+        ctx: &mut Context<Self>,
+    ) {
+        let env = self.env.clone();
+        let write = Write::Commit(prepared.commit.clone());
+        let records = std::mem::take(&mut prepared.records);
+        let partition = self.key.partition;
+        let verdict = async move { env.persist(partition, write, records).await };
+        ctx.wait(verdict.into_actor(self).map(move |verdict, actor, ctx| {
+            actor.concluded(verdict, prepared, event, handle, ctx);
+        }));
+    }
+
+    fn concluded(
+        &mut self,
+        verdict: Verdict,
+        prepared: Prepared<M>,
+        event: M::Event,
+        handle: Option<(oneshot::Sender<Result<M::Reply, DeliverError>>, u32)>,
+        ctx: &mut Context<Self>,
+    ) {
+        match verdict {
+            Verdict::Committed | Verdict::Unreplicated(_) => {
+                self.version += 1;
+                self.state = prepared.next;
+                self.outbox = prepared.outbox;
+                if let (Some((reply, _)), Some(said)) = (handle, prepared.reply) {
+                    let _ = reply.send(Ok(said));
+                }
+                for key in prepared.births {
+                    self.env.newborn.tell(Wake {
+                        to: key,
+                        version: 1,
+                    });
+                }
+                self.rest(ctx);
+            }
+            // The old state stands; whoever sent the event may send it again. Effects that could not
+            // be settled are performed again, which their keys make harmless.
+            Verdict::Failed(why) => {
+                if let Some((reply, _)) = handle {
+                    let _ = reply.send(Err(DeliverError::TryAgain(why)));
+                    self.rest(ctx);
+                } else {
+                    self.end(None, ctx);
+                }
+            }
+            Verdict::Conflict { found } => {
+                tracing::info!(key = %self.key, ours = self.version, found, "stale, loading again");
+                let again = handle.map(|(reply, conflicts)| Handle {
+                    event,
+                    reply,
+                    world: self.world.clone(),
+                    conflicts: conflicts + 1,
+                });
+                self.end(again, ctx);
+            }
+            Verdict::Unknown(why) => {
+                if let Some((reply, _)) = handle {
+                    let _ = reply.send(Err(DeliverError::TryAgain(why)));
+                }
+                self.end(None, ctx);
+            }
+            Verdict::Duplicate(_) => unreachable!("only an accepting commit has marks"),
+        }
+    }
+
+    /// A panic in the step: the aggregate starts anew, its open cases end as `failed` and page.
+    fn recover(
+        &mut self,
+        panic: &str,
+        event: M::Event,
+        settled: Option<u64>,
+        handle: Option<(oneshot::Sender<Result<M::Reply, DeliverError>>, u32)>,
+        ctx: &mut Context<Self>,
+    ) {
+        tracing::error!(key = %self.key, panic, "a step panicked; the aggregate starts anew");
+        counter!("securitybot_aggregates_rebuilt_total").increment(1);
+        let old = checkpoint::encode(&self.state, &self.outbox);
+        let guard = catch_unwind(AssertUnwindSafe(|| self.state.guard())).ok();
+        let (env, key, version) = (self.env.clone(), self.key.clone(), self.version);
+        let (poison, world) = (event.clone(), self.world.clone());
+        let rebuild = async move {
+            recovery::rebuild(&env, key, version, old, guard, Some(&poison), &world).await
+        };
+        ctx.wait(
+            rebuild
+                .into_actor(self)
+                .map(move |step, actor, ctx| match step {
+                    Ok(step) => {
+                        let now = (actor.env.now)();
+                        let world = actor.world.clone();
+                        let cx = crate::core::machine::Context {
+                            now,
+                            entropy: rand::random(),
+                            world: &world,
+                        };
+                        let prepared = actor.prepare(step, settled, &cx);
+                        actor.commit(prepared, event, handle, ctx);
+                    }
+                    Err(why) => {
+                        if let Some((reply, _)) = handle {
+                            let _ = reply.send(Err(DeliverError::TryAgain(why)));
+                        }
+                        actor.end(None, ctx);
+                    }
+                }),
+        );
+    }
+
+    /// Between two events: start what may start, arm the timer, watch for idleness.
+    fn rest(&mut self, ctx: &mut Context<Self>) {
+        self.start_effects(ctx);
+        self.arm(ctx);
+    }
+
+    fn start_effects(&mut self, ctx: &mut Context<Self>) {
+        let now = (self.env.now)();
+        let ready: Vec<Entry<M::Effect>> = self
+            .outbox
+            .heads()
+            .into_iter()
+            .filter(|entry| entry.not_before <= now && !self.in_flight.contains(&entry.seq))
+            .cloned()
+            .collect();
+        for entry in ready {
+            let maybe_done = !self.started.insert(entry.seq);
+            self.in_flight.insert(entry.seq);
+            let order = Order {
+                key: self.key.clone(),
+                seq: entry.seq,
+                effect: entry.effect,
+                maybe_done,
+                world: self.world.clone(),
+            };
+            let seq = order.seq;
+            counter!("securitybot_effects_started_total", "effect" => order.effect.name())
+                .increment(1);
+            let performed = self.env.performer.perform(order);
+            ctx.spawn(
+                performed
+                    .into_actor(self)
+                    .map(move |performed, actor, ctx| {
+                        // Through the mailbox: a commit may be under way.
+                        ctx.notify(Performance { seq, performed });
+                        actor.idle = None;
+                    }),
+            );
+        }
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let now = (self.env.now)();
+        let waiting = self
+            .outbox
+            .heads()
+            .into_iter()
+            .filter(|entry| !self.in_flight.contains(&entry.seq))
+            .map(|entry| entry.not_before)
+            .min();
+        if let Some(due) = earliest(self.state.due(), waiting) {
+            let wait = due
+                .since(now)
+                .min(LONGEST_TIMER)
+                .max(Duration::from_millis(1));
+            self.timer = Some(ctx.notify_later(Tick, wait));
+        }
+        if let Some(idle) = self.idle.take() {
+            ctx.cancel_future(idle);
+        }
+        self.idle = Some(ctx.notify_later(Rest, IDLE));
+    }
+
+    fn end(&mut self, again: Option<Handle<M>>, ctx: &mut Context<Self>) {
+        if let Some(owner) = self.owner.upgrade() {
+            owner.do_send(Notice::Ended {
+                key: self.key.clone(),
+                instance: self.instance,
+                again,
+            });
+        }
+        ctx.stop();
+    }
+}
+
+/// Commits a rebuilt state in place of an unreadable one, before anybody lives in it.
+pub async fn adopt<M: Machine>(
+    env: &Env<M>,
+    key: &AggregateKey,
+    version: u64,
+    step: Step<M>,
+    world: &World,
+) -> Result<Loaded<M>, String> {
+    let now = (env.now)();
+    let cx = crate::core::machine::Context {
+        now,
+        entropy: rand::random(),
+        world,
+    };
+    let outbox = Outbox::new().after(None, &[], &BTreeSet::new(), step.effects.clone(), now);
+    let prepared = prepared(key, version, step, outbox, &cx);
+    let write = Write::Commit(prepared.commit);
+    match env.persist(key.partition, write, prepared.records).await {
+        Verdict::Committed | Verdict::Unreplicated(_) => {
+            for key in prepared.births {
+                env.newborn.tell(Wake {
+                    to: key,
+                    version: 1,
+                });
+            }
+            let (state, outbox) = (prepared.next, prepared.outbox);
+            Ok(Loaded {
+                key: key.clone(),
+                version: version + 1,
+                state,
+                outbox,
+            })
+        }
+        verdict => Err(format!(
+            "the fresh start could not be committed: {verdict:?}"
+        )),
+    }
+}
+
+/// Encodes a step as the commit that makes it true.
+fn prepared<M: Machine>(
+    key: &AggregateKey,
+    version: u64,
+    step: Step<M>,
+    outbox: Outbox<M::Effect>,
+    cx: &crate::core::machine::Context<'_>,
+) -> Prepared<M> {
+    let mut records = step.records;
+    let births: Vec<Birth> = step
+        .births
+        .into_iter()
+        .map(|raise| born(raise, key.partition, &mut records, cx))
+        .collect();
+    let born_keys = births.iter().map(|birth| birth.key.clone()).collect();
+    let commit = Commit {
+        key: key.clone(),
+        expected: version,
+        state: checkpoint::encode(&step.next, &outbox),
+        guard: serde_json::to_string(&step.next.guard()).expect("a guard is plain data"),
+        due: earliest(step.next.due(), outbox.due()),
+        rows: step.rows,
+        births,
+    };
+    let reply = Some(step.reply);
+    Prepared {
+        next: step.next,
+        outbox,
+        commit,
+        records,
+        reply,
+        births: born_keys,
+    }
+}
+
+/// The first state of an escalation, as part of the commit that decided to page.
+fn born(
+    raise: Raise,
+    partition: u16,
+    records: &mut Vec<Record>,
+    cx: &crate::core::machine::Context<'_>,
+) -> Birth {
+    let key = AggregateKey::escalation(raise.id, partition);
+    let event = crate::core::escalation::Event::Raised(Box::new(raise));
+    let step = Escalation::new(&key).step(&event, cx);
+    let outbox = Outbox::new().after(None, &[], &BTreeSet::new(), step.effects, cx.now);
+    records.extend(step.records);
+    Birth {
+        state: checkpoint::encode(&step.next, &outbox),
+        due: earliest(step.next.due(), outbox.due()),
+        rows: step.rows,
+        key,
+    }
+}
+
+pub fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+impl<M: Machine> Actor for Durable<M> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.rest(ctx);
+    }
+}
+
+impl<M: Machine> Handler<Handle<M>> for Durable<M> {
+    type Result = ();
+
+    fn handle(&mut self, message: Handle<M>, ctx: &mut Self::Context) {
+        self.handled += 1;
+        self.world = message.world;
+        self.take(
+            message.event,
+            None,
+            Some((message.reply, message.conflicts)),
+            ctx,
+        );
+    }
+}
+
+/// The owner says that time may have come, and which version it saw.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct WakeUp {
+    pub version: u64,
+    pub world: Arc<World>,
+}
+
+impl<M: Machine> Handler<WakeUp> for Durable<M> {
+    type Result = ();
+
+    fn handle(&mut self, wake: WakeUp, ctx: &mut Self::Context) {
+        self.handled += 1;
+        self.world = wake.world;
+        if wake.version > self.version {
+            tracing::warn!(key = %self.key, ours = self.version, stored = wake.version, "stale");
+            return self.end(None, ctx);
+        }
+        self.tick(ctx);
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Tick;
+
+impl<M: Machine> Handler<Tick> for Durable<M> {
+    type Result = ();
+
+    fn handle(&mut self, _: Tick, ctx: &mut Self::Context) {
+        self.tick(ctx);
+    }
+}
+
+impl<M: Machine> Durable<M> {
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now = (self.env.now)();
+        if self.state.due().is_some_and(|due| due <= now) {
+            self.take(M::woken(), None, None, ctx);
+        } else {
+            self.rest(ctx);
+        }
+    }
+
+    /// A try failed: when it may be tried again is durable, so that a restart does not hurry it.
+    fn defer(&mut self, seq: u64, after: Duration, ctx: &mut Context<Self>) {
+        let now = (self.env.now)();
+        let mut outbox = self.outbox.clone();
+        let Some(entry) = outbox.entries.iter_mut().find(|entry| entry.seq == seq) else {
+            return;
+        };
+        entry.tries = entry.tries.saturating_add(1);
+        entry.not_before = now.after(after);
+        let commit = Commit {
+            key: self.key.clone(),
+            expected: self.version,
+            state: checkpoint::encode(&self.state, &outbox),
+            guard: serde_json::to_string(&self.state.guard()).expect("a guard is plain data"),
+            due: earliest(self.state.due(), outbox.due()),
+            rows: Vec::new(),
+            births: Vec::new(),
+        };
+        let next = self.state.clone();
+        let prepared = Prepared {
+            next,
+            outbox,
+            commit,
+            records: Vec::new(),
+            reply: None,
+            births: Vec::new(),
+        };
+        self.commit(prepared, M::woken(), None, ctx);
+    }
+}
+
+/// One performed effect comes back.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Performance {
+    seq: u64,
+    performed: Performed,
+}
+
+impl<M: Machine> Handler<Performance> for Durable<M> {
+    type Result = ();
+
+    fn handle(&mut self, message: Performance, ctx: &mut Self::Context) {
+        let Performance { seq, performed } = message;
+        self.in_flight.remove(&seq);
+        let Some(entry) = self.outbox.entries.iter().find(|entry| entry.seq == seq) else {
+            return self.rest(ctx);
+        };
+        match performed {
+            Performed::Settled(settlement) => {
+                let event = M::settled(entry.effect.clone(), settlement);
+                self.take(event, Some(seq), None, ctx);
+            }
+            Performed::Retry { why, after } => {
+                let delay = after.unwrap_or_else(|| retry_delay(entry.tries));
+                let effect = entry.effect.name();
+                tracing::info!(key = %self.key, seq, effect, %why, ?delay, "will try again");
+                counter!("securitybot_effects_retried_total", "effect" => effect).increment(1);
+                self.defer(seq, delay, ctx);
+            }
+        }
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Rest;
+
+impl<M: Machine> Handler<Rest> for Durable<M> {
+    type Result = ();
+
+    fn handle(&mut self, _: Rest, ctx: &mut Self::Context) {
+        if !self.in_flight.is_empty() {
+            self.idle = Some(ctx.notify_later(Rest, IDLE));
+            return;
+        }
+        let notice = Notice::Idle {
+            key: self.key.clone(),
+            instance: self.instance,
+            handled: self.handled,
+        };
+        match self.owner.upgrade() {
+            Some(owner) => owner.do_send(notice),
+            None => ctx.stop(),
+        }
+        self.idle = Some(ctx.notify_later(Rest, IDLE));
+    }
+}
+
+impl<M: Machine> Handler<Stop> for Durable<M> {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,416 @@
+//! One per source: the accepting commit, the order of alerts, and their way to the conversations.
+//!
+//! Requests that wait while a commit is under way are accepted together by the next one. What is accepted
+//! stays in the store's queue until its receiver has committed it; a number is delivered again until then,
+//! and conversations skip numbers they have taken.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
+    fut::ActorFutureExt,
+};
+use metrics::{counter, gauge};
+use tokio::sync::oneshot;
+
+use crate::core::alert::Alert;
+use crate::core::conversation::Event;
+use crate::core::ids::{AggregateKey, SourceId};
+use crate::core::world::World;
+use crate::store::{Queue, QueuedAlert, Seen, Store, Write};
+
+use super::checkpointer::{Persist, Verdict};
+use super::durable::persist;
+use super::mailbox::Mailbox;
+use super::messages::{
+    AcceptAlerts, AcceptError, Accepted, AlertVerdict, Deliver, Escalate, Reconfigure, Stop,
+};
+use super::{Now, acceptance};
+
+/// Alerts kept in memory for delivery; the rest of the backlog stays in the store.
+const WINDOW: usize = 2_000;
+/// Alerts handed to one conversation at once.
+const MAX_DELIVERY: usize = 100;
+/// Requests accepted by one commit.
+const MAX_GROUP: usize = 256;
+/// A conversation answers after its commit; longer means it was lost.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What every intake shares.
+pub struct IntakeEnv {
+    pub now: Now,
+    pub store: Arc<dyn Store>,
+    pub checkpointers: Arc<Vec<Mailbox<Persist>>>,
+    pub conversations: Mailbox<Deliver>,
+    pub escalations: Mailbox<Escalate>,
+}
+
+pub(super) struct Request {
+    pub message: AcceptAlerts,
+    pub reply: oneshot::Sender<Result<Accepted, AcceptError>>,
+}
+
+pub struct Intake {
+    source: SourceId,
+    key: AggregateKey,
+    env: Arc<IntakeEnv>,
+    world: Arc<World>,
+    /// 503 beyond this backlog.
+    max_backlog: u64,
+    /// `None` until the store's queue has been read (again).
+    next: Option<u64>,
+    backlog: u64,
+    waiting: VecDeque<Request>,
+    accepting: bool,
+    reading: bool,
+    /// Every number up to this one is in memory, delivered or taken.
+    read_through: u64,
+    pending: BTreeMap<String, VecDeque<(u64, Alert)>>,
+    in_memory: usize,
+    busy: BTreeSet<String>,
+    /// Committed by their receivers, still in the store's queue.
+    taken: Vec<u64>,
+    taking: bool,
+}
+
+impl Intake {
+    pub fn new(source: SourceId, env: Arc<IntakeEnv>, world: Arc<World>, max_backlog: u64) -> Self {
+        let key = AggregateKey::source(&source, world.partitions);
+        Self {
+            source,
+            key,
+            env,
+            world,
+            max_backlog,
+            next: None,
+            backlog: 0,
+            waiting: VecDeque::new(),
+            accepting: false,
+            reading: false,
+            read_through: 0,
+            pending: BTreeMap::new(),
+            in_memory: 0,
+            busy: BTreeSet::new(),
+            taken: Vec::new(),
+            taking: false,
+        }
+    }
+
+    /// Reads the queue's numbers, at start and after a write whose outcome is unknown.
+    fn reread(&mut self, ctx: &mut Context<Self>) {
+        self.next = None;
+        let (store, key) = (self.env.store.clone(), self.key.clone());
+        let read = async move { store.queue(&key).await };
+        ctx.spawn(read.into_actor(self).map(|queue, actor, ctx| match queue {
+            Ok(Queue { next, backlog, .. }) => {
+                actor.next = Some(next);
+                actor.backlog = backlog;
+                actor.accept(ctx);
+                actor.refill(ctx);
+            }
+            Err(error) => {
+                tracing::warn!(source = %actor.source, %error, "cannot read the intake's queue");
+                actor.refuse_waiting(&error.to_string());
+                ctx.run_later(RETRY, |actor, ctx| actor.reread(ctx));
+            }
+        }));
+    }
+
+    fn refuse_waiting(&mut self, why: &str) {
+        for request in self.waiting.drain(..) {
+            let _ = request
+                .reply
+                .send(Err(AcceptError::Unavailable(why.to_owned())));
+        }
+    }
+
+    fn accept(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.next else { return };
+        if self.accepting || self.waiting.is_empty() {
+            return;
+        }
+        self.accepting = true;
+        let size = self.waiting.len().min(MAX_GROUP);
+        let group: Vec<Request> = self.waiting.drain(..size).collect();
+        let (env, world) = (self.env.clone(), self.world.clone());
+        let (source, key) = (self.source.clone(), self.key.clone());
+        let accept =
+            async move { acceptance::accept(&env, &world, &source, &key, next, group).await };
+        ctx.spawn(accept.into_actor(self).map(|done, actor, ctx| {
+            actor.accepting = false;
+            match done {
+                Some(done) => {
+                    actor.next = Some(done.next);
+                    actor.accepted(done.alerts, ctx);
+                    actor.accept(ctx);
+                }
+                None => actor.reread(ctx),
+            }
+        }));
+    }
+
+    /// Newly accepted alerts go straight to delivery, unless older ones still wait in the store.
+    fn accepted(&mut self, alerts: Vec<(QueuedAlert, Alert)>, ctx: &mut Context<Self>) {
+        self.backlog += alerts.len() as u64;
+        gauge!("securitybot_intake_backlog", "source" => self.source.to_string())
+            .set(self.backlog as f64);
+        let Some(first) = alerts.first().map(|(queued, _)| queued.number) else {
+            return;
+        };
+        if self.reading || self.read_through + 1 != first || self.in_memory >= WINDOW {
+            return self.refill(ctx);
+        }
+        for (queued, alert) in alerts {
+            self.keep(queued.number, queued.receiver, alert);
+        }
+        self.deliver(ctx);
+    }
+
+    fn keep(&mut self, number: u64, receiver: String, alert: Alert) {
+        self.read_through = number;
+        self.in_memory += 1;
+        self.pending
+            .entry(receiver)
+            .or_default()
+            .push_back((number, alert));
+    }
+
+    /// Reads on in the store's queue while there is room in memory.
+    fn refill(&mut self, ctx: &mut Context<Self>) {
+        let Some(next) = self.next else { return };
+        if self.reading || self.in_memory >= WINDOW || self.read_through + 1 >= next {
+            return;
+        }
+        self.reading = true;
+        let (store, key, after) = (self.env.store.clone(), self.key.clone(), self.read_through);
+        let limit = WINDOW - self.in_memory;
+        let read = async move { store.queued(&key, after, limit).await };
+        ctx.spawn(read.into_actor(self).map(move |queued, actor, ctx| {
+            actor.reading = false;
+            match queued {
+                Ok(queued) => {
+                    if queued.len() < limit {
+                        // Nothing older is left below the queue's end as it was when we asked.
+                        actor.read_through = actor.read_through.max(next - 1);
+                    }
+                    for queued in queued {
+                        actor.requeue(queued);
+                    }
+                    actor.deliver(ctx);
+                    actor.refill(ctx);
+                }
+                Err(error) => {
+                    tracing::warn!(source = %actor.source, %error, "cannot read queued alerts");
+                    ctx.run_later(RETRY, |actor, ctx| actor.refill(ctx));
+                }
+            }
+        }));
+    }
+
+    fn requeue(&mut self, queued: QueuedAlert) {
+        match serde_json::from_str(&queued.body) {
+            Ok(alert) => {
+                let through = self.read_through.max(queued.number);
+                self.keep(queued.number, queued.receiver, alert);
+                self.read_through = through;
+            }
+            Err(error) => {
+                tracing::error!(source = %self.source, number = queued.number, %error,
+                    "a queued alert cannot be read; paging");
+                let summary = format!(
+                    "A queued alert of source {} (number {}) cannot be read: {error}",
+                    self.source, queued.number
+                );
+                let raise = acceptance::operations(&self.world, (self.env.now)(), summary);
+                self.env
+                    .escalations
+                    .tell(Escalate::raise(raise, self.world.partitions));
+                self.taken.push(queued.number);
+            }
+        }
+    }
+
+    /// At most one delivery per receiver is under way, so that its alerts stay in order.
+    fn deliver(&mut self, ctx: &mut Context<Self>) {
+        let ready: Vec<String> = self
+            .pending
+            .keys()
+            .filter(|receiver| !self.busy.contains(*receiver))
+            .cloned()
+            .collect();
+        for receiver in ready {
+            let Some(queue) = self.pending.get_mut(&receiver) else {
+                continue;
+            };
+            let size = queue.len().min(MAX_DELIVERY);
+            let alerts: Vec<_> = queue.drain(..size).collect();
+            if queue.is_empty() {
+                self.pending.remove(&receiver);
+            }
+            self.busy.insert(receiver.clone());
+            let partition = crate::core::ids::partition_of(&receiver, self.world.partitions);
+            let to = AggregateKey {
+                partition,
+                name: receiver.clone(),
+            };
+            let event = Event::AlertsArrived {
+                source: self.source.clone(),
+                alerts: alerts.clone(),
+            };
+            let conversations = self.env.conversations.clone();
+            let ask = async move {
+                conversations
+                    .ask(Deliver { to, event }, DELIVERY_TIMEOUT)
+                    .await
+            };
+            ctx.spawn(ask.into_actor(self).map(move |answer, actor, ctx| {
+                let problem = match answer {
+                    Ok(Ok(_)) => None,
+                    Ok(Err(error)) => Some(error.to_string()),
+                    Err(error) => Some(error.to_string()),
+                };
+                actor.delivered(receiver, alerts, problem, ctx);
+            }));
+        }
+    }
+
+    fn delivered(
+        &mut self,
+        receiver: String,
+        alerts: Vec<(u64, Alert)>,
+        problem: Option<String>,
+        ctx: &mut Context<Self>,
+    ) {
+        if let Some(why) = problem {
+            tracing::info!(source = %self.source, %receiver, %why, "will deliver again");
+            let queue = self.pending.entry(receiver.clone()).or_default();
+            for alert in alerts.into_iter().rev() {
+                queue.push_front(alert);
+            }
+            ctx.run_later(RETRY, move |actor, ctx| {
+                actor.busy.remove(&receiver);
+                actor.deliver(ctx);
+            });
+            return;
+        }
+        self.busy.remove(&receiver);
+        self.in_memory -= alerts.len();
+        self.taken
+            .extend(alerts.into_iter().map(|(number, _)| number));
+        self.take(ctx);
+        self.deliver(ctx);
+        self.refill(ctx);
+    }
+
+    /// Removes taken alerts from the store's queue, many at a time and in no hurry.
+    fn take(&mut self, ctx: &mut Context<Self>) {
+        if self.taking || self.taken.is_empty() {
+            return;
+        }
+        self.taking = true;
+        let numbers = std::mem::take(&mut self.taken);
+        let env = self.env.clone();
+        let source = self.key.clone();
+        let take = async move {
+            let write = Write::Take {
+                source: source.clone(),
+                numbers: numbers.clone(),
+            };
+            let verdict = persist(&env.checkpointers, source.partition, write, Vec::new()).await;
+            (numbers, verdict)
+        };
+        ctx.spawn(take.into_actor(self).map(|(numbers, verdict), actor, ctx| {
+            actor.taking = false;
+            if matches!(verdict, Verdict::Committed | Verdict::Unreplicated(_)) {
+                actor.backlog = actor.backlog.saturating_sub(numbers.len() as u64);
+                gauge!("securitybot_intake_backlog", "source" => actor.source.to_string())
+                    .set(actor.backlog as f64);
+                actor.take(ctx);
+            } else {
+                // Taking twice is harmless.
+                actor.taken.extend(numbers);
+                ctx.run_later(RETRY, |actor, ctx| actor.take(ctx));
+            }
+        }));
+    }
+}
+
+impl Actor for Intake {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Callers wait for their answers: at most one entry per open HTTP request.
+        ctx.set_mailbox_capacity(4_096);
+        self.reread(ctx);
+    }
+}
+
+impl Handler<AcceptAlerts> for Intake {
+    type Result = ResponseFuture<Result<Accepted, AcceptError>>;
+
+    fn handle(&mut self, message: AcceptAlerts, ctx: &mut Self::Context) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        if self.backlog >= self.max_backlog {
+            counter!("securitybot_alerts_refused_total", "source" => self.source.to_string(),
+                "reason" => "backlog_full")
+            .increment(message.alerts.len() as u64);
+            let source_name = self.source.to_string();
+            let backlog = self.backlog;
+            return Box::pin(async move {
+                Err(AcceptError::BacklogFull {
+                    source_name,
+                    backlog,
+                })
+            });
+        }
+        self.waiting.push_back(Request { message, reply });
+        ctx.notify(Accept);
+        Box::pin(async move {
+            answer.await.unwrap_or_else(|_| {
+                Err(AcceptError::Unavailable(
+                    "the intake is restarting".to_owned(),
+                ))
+            })
+        })
+    }
+}
+
+/// Posted to itself so that requests already in the mailbox join the same commit.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Accept;
+
+impl Handler<Accept> for Intake {
+    type Result = ();
+
+    fn handle(&mut self, _: Accept, ctx: &mut Self::Context) {
+        self.accept(ctx);
+    }
+}
+
+impl Handler<Reconfigure> for Intake {
+    type Result = ();
+
+    fn handle(&mut self, message: Reconfigure, _: &mut Self::Context) {
+        self.world = message.world;
+    }
+}
+
+impl Handler<Stop> for Intake {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+/// What the same request says about an alert that stands already.
+pub(super) fn verdict(id: &str, seen: Option<Seen>) -> AlertVerdict {
+    AlertVerdict {
+        id: id.to_owned(),
+        seen,
+    }
+}

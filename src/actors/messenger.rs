@@ -1,0 +1,286 @@
+//! One per chat: makes the words and sends them. Urgent before chatty, a bounded number at once, and
+//! where a result was lost it reads back before it sends again (promise P4).
+
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
+    fut::ActorFutureExt,
+};
+use futures_util::future::BoxFuture;
+use metrics::{counter, gauge};
+use tokio::sync::oneshot;
+
+use crate::core::alert::Severity;
+use crate::core::conversation::{Conversation, Effect, Outgoing};
+use crate::core::machine::{Receipt, Settlement};
+use crate::core::time::Timestamp;
+use crate::messages::Messages;
+use crate::plugins::chat::{Chat, ChatError};
+
+use super::Now;
+use super::durable::{Order, Perform, Performed};
+use super::mailbox::Mailbox;
+use super::messages::{Escalate, Stop};
+
+/// Sends under way at once: enough to hide a round trip, few enough to be polite.
+const CONCURRENCY: usize = 64;
+/// A chat that does not answer for this long has lost the message, perhaps.
+const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// How far back a lost send is looked for.
+const READ_BACK: Duration = Duration::from_secs(4 * 24 * 3600);
+/// The escalation answers after its commit.
+const RAISE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Perform one chat effect.
+#[derive(Debug, Message)]
+#[rtype(result = "Performed")]
+pub struct Post {
+    pub order: Order<Effect>,
+}
+
+struct Waiting {
+    urgency: Severity,
+    nth: u64,
+    order: Order<Effect>,
+    done: oneshot::Sender<Performed>,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.nth == other.nth
+    }
+}
+impl Eq for Waiting {}
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.urgency
+            .cmp(&other.urgency)
+            .then(other.nth.cmp(&self.nth))
+    }
+}
+
+pub struct Messenger {
+    chat: Arc<dyn Chat>,
+    messages: Arc<Messages>,
+    now: Now,
+    waiting: BinaryHeap<Waiting>,
+    under_way: usize,
+    nth: u64,
+    /// The chat asked for silence until then.
+    quiet_until: Option<Timestamp>,
+}
+
+impl Messenger {
+    pub fn new(chat: Arc<dyn Chat>, messages: Arc<Messages>, now: Now) -> Self {
+        let waiting = BinaryHeap::new();
+        Self {
+            chat,
+            messages,
+            now,
+            waiting,
+            under_way: 0,
+            nth: 0,
+            quiet_until: None,
+        }
+    }
+
+    fn start(&mut self, ctx: &mut Context<Self>) {
+        if let Some(until) = self.quiet_until {
+            let now = (self.now)();
+            if now < until {
+                return;
+            }
+            self.quiet_until = None;
+        }
+        while self.under_way < CONCURRENCY {
+            let Some(next) = self.waiting.pop() else {
+                break;
+            };
+            self.under_way += 1;
+            let (chat, messages, now) = (self.chat.clone(), self.messages.clone(), (self.now)());
+            let done = next.done;
+            let post = async move { post(chat.as_ref(), &messages, next.order, now).await };
+            ctx.spawn(post.into_actor(self).map(move |performed, actor, ctx| {
+                actor.under_way -= 1;
+                if let Performed::Retry {
+                    after: Some(wait), ..
+                } = &performed
+                {
+                    actor.be_quiet(*wait, ctx);
+                }
+                let _ = done.send(performed);
+                actor.start(ctx);
+            }));
+        }
+        gauge!("securitybot_chat_waiting").set(self.waiting.len() as f64);
+    }
+
+    fn be_quiet(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        counter!("securitybot_chat_rate_limited_total").increment(1);
+        let until = (self.now)().after(wait);
+        if self.quiet_until.is_none_or(|quiet| quiet < until) {
+            self.quiet_until = Some(until);
+            ctx.run_later(wait, |actor, ctx| actor.start(ctx));
+        }
+    }
+}
+
+async fn post(
+    chat: &dyn Chat,
+    messages: &Messages,
+    order: Order<Effect>,
+    now: Timestamp,
+) -> Performed {
+    let key = order.effect_key();
+    let posted = match &order.effect {
+        Effect::Send(outgoing) => {
+            let send = send(chat, messages, outgoing, &key, order.maybe_done, now);
+            tokio::time::timeout(SEND_TIMEOUT, send).await
+        }
+        Effect::Edit {
+            message_id,
+            message,
+        } => {
+            let rendered = messages.render(message);
+            let edit = chat.edit(&message.to, message_id, &rendered);
+            tokio::time::timeout(SEND_TIMEOUT, edit).await
+        }
+        Effect::RaiseAgain(_) => {
+            let reason = "not a chat effect".to_owned();
+            return Performed::Settled(Settlement::Impossible { reason });
+        }
+    };
+    let result = posted.unwrap_or_else(|_| Err(ChatError::Unclear("timed out".to_owned())));
+    match result {
+        Ok(receipt) => Performed::Settled(Settlement::Done(receipt)),
+        Err(ChatError::Gone(reason) | ChatError::Refused(reason)) => {
+            Performed::Settled(Settlement::Impossible { reason })
+        }
+        Err(ChatError::RateLimited(wait)) => Performed::Retry {
+            why: "the chat asks to wait".to_owned(),
+            after: Some(wait),
+        },
+        Err(error @ (ChatError::Unavailable(_) | ChatError::Unclear(_))) => Performed::Retry {
+            why: error.to_string(),
+            after: None,
+        },
+    }
+}
+
+async fn send(
+    chat: &dyn Chat,
+    messages: &Messages,
+    outgoing: &Outgoing,
+    key: &str,
+    maybe_sent: bool,
+    now: Timestamp,
+) -> Result<Receipt, ChatError> {
+    if maybe_sent
+        && !chat.is_idempotent()
+        && let Some(receipt) = chat.find(&outgoing.to, key, now.before(READ_BACK)).await?
+    {
+        return Ok(receipt);
+    }
+    chat.send(&outgoing.to, key, &messages.render(outgoing))
+        .await
+}
+
+impl Actor for Messenger {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // One entry per conversation with something to say; each waits for its answer.
+        ctx.set_mailbox_capacity(16_384);
+    }
+}
+
+impl Handler<Post> for Messenger {
+    type Result = ResponseFuture<Performed>;
+
+    fn handle(&mut self, message: Post, ctx: &mut Self::Context) -> Self::Result {
+        let (done, answer) = oneshot::channel();
+        let urgency = match &message.order.effect {
+            Effect::Send(outgoing)
+            | Effect::Edit {
+                message: outgoing, ..
+            } => outgoing.urgency,
+            Effect::RaiseAgain(_) => Severity::Critical,
+        };
+        self.nth += 1;
+        self.waiting.push(Waiting {
+            urgency,
+            nth: self.nth,
+            order: message.order,
+            done,
+        });
+        self.start(ctx);
+        Box::pin(async move {
+            answer.await.unwrap_or_else(|_| Performed::Retry {
+                why: "the messenger is restarting".to_owned(),
+                after: None,
+            })
+        })
+    }
+}
+
+impl Handler<Stop> for Messenger {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+/// Performs what Conversations decide: words through the Messenger, pages through the Escalator.
+pub struct ConversationEffects {
+    pub messenger: Mailbox<Post>,
+    pub escalations: Mailbox<Escalate>,
+}
+
+impl Perform<Conversation> for ConversationEffects {
+    fn perform(&self, order: Order<Effect>) -> BoxFuture<'static, Performed> {
+        match &order.effect {
+            Effect::RaiseAgain(raise) => {
+                let raise = raise.as_ref().clone();
+                let to = crate::core::ids::AggregateKey::escalation(raise.id, order.key.partition);
+                let event = crate::core::escalation::Event::Raised(Box::new(raise));
+                let escalations = self.escalations.clone();
+                Box::pin(async move {
+                    match escalations.ask(Escalate { to, event }, RAISE_TIMEOUT).await {
+                        Ok(Ok(_)) => Performed::Settled(Settlement::Done(Receipt::default())),
+                        Ok(Err(error)) => Performed::Retry {
+                            why: error.to_string(),
+                            after: None,
+                        },
+                        Err(error) => Performed::Retry {
+                            why: error.to_string(),
+                            after: None,
+                        },
+                    }
+                })
+            }
+            Effect::Send(_) | Effect::Edit { .. } => {
+                let messenger = self.messenger.clone();
+                Box::pin(async move {
+                    // The Messenger's queue may be long; it times out each send itself.
+                    const PATIENCE: Duration = Duration::from_secs(600);
+                    messenger
+                        .ask(Post { order }, PATIENCE)
+                        .await
+                        .unwrap_or_else(|error| Performed::Retry {
+                            why: error.to_string(),
+                            after: None,
+                        })
+                })
+            }
+        }
+    }
+}

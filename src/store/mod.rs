@@ -1,5 +1,5 @@
-//! Where everything durable lives. One trait, two stores (`sqlite.rs`, `redis.rs`), one conformance
-//! suite (`conformance.rs`) that both must pass.
+//! Where everything durable lives. One trait, two stores (`sqlite/`, `redis/`), one conformance suite
+//! (`conformance/`) that both must pass, and a model of them in memory (`memory/`) to compare with.
 //!
 //! # Contract
 //!
@@ -7,6 +7,18 @@
 //! (SQLite: fsync; Redis: its `appendfsync`). After [`WriteError::Refused`] nothing of it was written
 //! and the named writes are why. After [`WriteError::Unknown`] it may or may not be there, or still
 //! arrive: the caller must forget what it believed and read again. Reads see every write that returned.
+//!
+//! Writes of one batch see each other in their order; a refused one is not seen by those after it.
+//! A row's id is unique in its collection and is always written through the same partition.
+//! Giving a lease up raises the epoch too, so that a write after [`Store::release`] is fenced.
+
+pub mod conformance;
+pub mod journal;
+mod lists;
+pub mod memory;
+pub mod redis;
+mod shape;
+pub mod sqlite;
 
 use std::time::Duration;
 

@@ -1,0 +1,329 @@
+//! The embedded store: one SQLite file, no server to install, readable with tools operators know.
+//!
+//! One thread owns the writing connection, so that writers never wait for SQLite's lock and a batch
+//! is one transaction with one fsync (WAL, `synchronous=FULL`). Reads have connections of their own
+//! and never wait for a write. Whoever opens the store holds the exclusive lock of its folder.
+
+mod lease;
+mod put;
+mod read;
+mod rows;
+mod schema;
+mod trim;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use super::{
+    Batch, Claim, Due, Epoch, Head, Health, JournalRow, Queue, QueuedAlert, Retention, RowPage,
+    RowQuery, Store, StoreError, Stored, WriteError, shape,
+};
+use crate::core::ids::{AggregateKey, CaseId};
+use crate::core::machine::{Collection, Row, RowChange};
+use crate::core::time::Timestamp;
+use read::Readers;
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+pub struct SqliteStore {
+    path: PathBuf,
+    partitions: u16,
+    /// `None` once closed.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Readers,
+    /// Why the last write failed; a later one that works clears it.
+    last_failure: Mutex<Option<String>>,
+}
+
+/// The writer thread did not answer.
+enum Lost {
+    /// The job was never handed over.
+    Refused,
+    /// It was, and may have been done.
+    Unanswered,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it. Blocks: the file is checked before anything else runs.
+    pub fn open(path: &Path, partitions: u16) -> Result<Self, StoreError> {
+        shape::check_partitions(partitions)?;
+        let mut conn = schema::open_writer(path, partitions)?;
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let writer = std::thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || {
+                for job in inbox {
+                    job(&mut conn);
+                }
+                // Closed in order: leave one whole file behind, without a log beside it.
+                if let Err(error) =
+                    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                {
+                    tracing::warn!(%error, "the store's log could not be written back at the end");
+                }
+            })
+            .map_err(|e| StoreError::Unavailable(format!("no thread for the store: {e}")))?;
+        Ok(Self {
+            path: path.to_owned(),
+            partitions,
+            jobs: Mutex::new(Some(jobs)),
+            writer: Mutex::new(Some(writer)),
+            readers: Readers::new(path),
+            last_failure: Mutex::new(None),
+        })
+    }
+
+    /// Runs `job` on the writer thread, in the order of the calls. A caller that stops waiting does
+    /// not stop the job.
+    async fn on_writer<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> T + Send + 'static,
+    ) -> Result<T, Lost> {
+        let (reply, answer) = oneshot::channel();
+        let boxed: Job = Box::new(move |conn| {
+            let _ = reply.send(job(conn));
+        });
+        let sent = locked(&self.jobs)
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(boxed).is_ok());
+        if !sent {
+            return Err(Lost::Refused);
+        }
+        answer.await.map_err(|_| Lost::Unanswered)
+    }
+
+    async fn writing<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, WriteError> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let result = match self.on_writer(job).await {
+            Ok(result) => result,
+            Err(Lost::Refused) => Err(WriteError::Failed("the store is closed".to_owned())),
+            Err(Lost::Unanswered) => Err(WriteError::Unknown(
+                "the store's writer ended in the middle".to_owned(),
+            )),
+        };
+        match &result {
+            Err(WriteError::Failed(why) | WriteError::Unknown(why)) => {
+                *locked(&self.last_failure) = Some(why.clone());
+            }
+            Ok(_) => *locked(&self.last_failure) = None,
+            Err(_) => {}
+        }
+        result
+    }
+
+    async fn leasing<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.on_writer(job).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Unavailable("the store is closed".to_owned())),
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error of a read, or of a lease.
+fn unreadable(error: rusqlite::Error) -> StoreError {
+    match (&error, error.sqlite_error_code()) {
+        (_, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        | (
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..),
+            _,
+        ) => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    async fn claim(
+        &self,
+        partition: u16,
+        node: &str,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<Claim, StoreError> {
+        let node = node.to_owned();
+        self.leasing(move |conn| lease::claim(conn, partition, &node, now, ttl))
+            .await
+    }
+
+    async fn renew(
+        &self,
+        partition: u16,
+        node: &str,
+        epoch: Epoch,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let node = node.to_owned();
+        self.leasing(move |conn| lease::renew(conn, partition, &node, epoch, now.after(ttl)))
+            .await
+    }
+
+    async fn release(&self, partition: u16, node: &str, epoch: Epoch) -> Result<(), StoreError> {
+        let node = node.to_owned();
+        self.leasing(move |conn| lease::release(conn, partition, &node, epoch))
+            .await
+    }
+
+    async fn write(&self, batch: &Batch) -> Result<(), WriteError> {
+        let head = shape::check(batch, self.partitions)?;
+        // Another thread takes it and may outlive this call, so it needs its own copy.
+        let batch = batch.clone();
+        self.writing(move |conn| write::write(conn, &batch, &head))
+            .await
+    }
+
+    async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
+        let key = key.clone();
+        self.readers.run(move |conn| read::load(conn, &key)).await
+    }
+
+    async fn due(
+        &self,
+        partition: u16,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Due>, StoreError> {
+        self.readers
+            .run(move |conn| read::due(conn, partition, now, limit))
+            .await
+    }
+
+    async fn queue(&self, source: &AggregateKey) -> Result<Queue, StoreError> {
+        let source = source.clone();
+        self.readers
+            .run(move |conn| read::queue(conn, &source))
+            .await
+    }
+
+    async fn queued(
+        &self,
+        source: &AggregateKey,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<QueuedAlert>, StoreError> {
+        let source = source.clone();
+        self.readers
+            .run(move |conn| read::queued(conn, &source, after, limit))
+            .await
+    }
+
+    async fn sources(&self, partition: u16) -> Result<Vec<AggregateKey>, StoreError> {
+        self.readers
+            .run(move |conn| read::sources(conn, partition))
+            .await
+    }
+
+    async fn journal(
+        &self,
+        partition: u16,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<JournalRow>, StoreError> {
+        self.readers
+            .run(move |conn| read::journal(conn, partition, after, limit))
+            .await
+    }
+
+    async fn journal_ends(&self, partition: u16) -> Result<(Head, Head), StoreError> {
+        self.readers
+            .run(move |conn| read::journal_ends(conn, partition))
+            .await
+    }
+
+    async fn timeline(&self, case: CaseId) -> Result<Vec<JournalRow>, StoreError> {
+        self.readers
+            .run(move |conn| read::timeline(conn, case))
+            .await
+    }
+
+    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
+        let id = id.to_owned();
+        self.readers
+            .run(move |conn| rows::row(conn, collection, &id))
+            .await
+    }
+
+    async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
+        let query = query.clone();
+        self.readers.run(move |conn| rows::rows(conn, &query)).await
+    }
+
+    async fn put_rows(
+        &self,
+        partition: u16,
+        rows: &[RowChange],
+        if_absent: bool,
+    ) -> Result<usize, WriteError> {
+        let rows = rows.to_vec();
+        self.writing(move |conn| {
+            write::committed(conn, |tx| put::put_all(tx, partition, &rows, if_absent))
+        })
+        .await
+    }
+
+    async fn trim(&self, partition: u16, keep: &Retention) -> Result<bool, StoreError> {
+        let keep = keep.clone();
+        self.leasing(move |conn| trim::trim(conn, partition, &keep))
+            .await
+    }
+
+    async fn health(&self) -> Health {
+        // After a failure a write has to work again before the store counts as ready.
+        let failed = locked(&self.last_failure).is_some();
+        let probe = self
+            .writing(move |conn| {
+                write::committed(conn, |tx| if failed { write::probe(tx) } else { Ok(()) })
+            })
+            .await;
+        let failing = match probe {
+            Ok(()) => Vec::new(),
+            Err(error) => vec![format!("{}: {error}", self.path.display())],
+        };
+        Health {
+            failing,
+            degraded: Vec::new(),
+        }
+    }
+
+    async fn close(&self) {
+        locked(&self.jobs).take();
+        self.readers.close();
+        let writer = locked(&self.writer).take();
+        if let Some(writer) = writer {
+            let ended = tokio::task::spawn_blocking(move || writer.join()).await;
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::error!("the store's writer did not end in order");
+            }
+        }
+    }
+}

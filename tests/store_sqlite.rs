@@ -1,0 +1,178 @@
+//! The embedded store against the contract, and against damaged, foreign and full files.
+
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use securitybot::core::ids::AggregateKey;
+use securitybot::core::machine::{Collection, Row, RowChange};
+use securitybot::core::time::Timestamp;
+use securitybot::store::memory::MemoryStore;
+use securitybot::store::sqlite::SqliteStore;
+use securitybot::store::{Batch, Commit, Store, StoreError, Write, WriteError, conformance};
+
+const TTL: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn sqlite_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = AtomicU32::new(0);
+    conformance::run(async || {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        let path = dir.path().join(format!("{n}.db"));
+        let store = SqliteStore::open(&path, conformance::PARTITIONS).unwrap();
+        Arc::new(store) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_model_in_memory_keeps_the_contract() {
+    conformance::run(async || {
+        Arc::new(MemoryStore::new(conformance::PARTITIONS)) as Arc<dyn Store>
+    })
+    .await;
+}
+
+fn refused(path: &Path, partitions: u16) -> StoreError {
+    match SqliteStore::open(path, partitions) {
+        Ok(_) => panic!("{} was opened", path.display()),
+        Err(error) => {
+            assert!(error.to_string().contains("store.db"), "{error}");
+            error
+        }
+    }
+}
+
+/// A store with a few hundred rows, closed.
+async fn filled(path: &Path) {
+    let store = SqliteStore::open(path, 4).unwrap();
+    let rows: Vec<_> = (0..400)
+        .map(|n| {
+            RowChange::Put(Row {
+                collection: Collection::Cases,
+                id: format!("case {n}"),
+                at: Timestamp::from_millis(n),
+                fields: vec![("employee", "alice".to_owned())],
+                body: "x".repeat(500),
+                expires: None,
+            })
+        })
+        .collect();
+    store.put_rows(1, &rows, false).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_store_is_opened_again_with_all_it_held_and_by_its_partition_count_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    filled(&path).await;
+    let error = refused(&path, 8).to_string();
+    assert!(
+        error.contains("4 partitions") && error.contains('8'),
+        "{error}"
+    );
+    let store = SqliteStore::open(&path, 4).unwrap();
+    let row = store.row(Collection::Cases, "case 399").await.unwrap();
+    assert!(row.is_some());
+    store.close().await;
+    let after = store.write(&batch(1, "employee/alice")).await;
+    assert!(matches!(after, Err(WriteError::Failed(_))), "{after:?}");
+}
+
+#[tokio::test]
+async fn a_cut_off_an_empty_and_a_foreign_file_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    filled(&path).await;
+    let whole = fs::read(&path).unwrap();
+
+    for cut in [whole.len() / 2, whole.len() - 1, 4096, 50, 1] {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let error = refused(&path, 4);
+        assert!(matches!(error, StoreError::Corrupt(_)), "{cut}: {error}");
+    }
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    let error = refused(&path, 4).to_string();
+    assert!(error.contains(&whole.len().to_string()), "{error}");
+
+    fs::write(&path, b"").unwrap();
+    assert!(matches!(refused(&path, 4), StoreError::Corrupt(_)));
+    fs::write(&path, "not a database at all\n".repeat(500)).unwrap();
+    let error = refused(&path, 4).to_string();
+    assert!(error.contains("not a database"), "{error}");
+
+    fs::remove_file(&path).unwrap();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch("CREATE TABLE things(a)").unwrap();
+    drop(conn);
+    assert!(matches!(refused(&path, 4), StoreError::Mismatch(_)));
+
+    fs::write(&path, &whole).unwrap();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    drop(conn);
+    let error = refused(&path, 4).to_string();
+    assert!(error.contains("99") && error.contains("newer"), "{error}");
+}
+
+#[tokio::test]
+async fn a_lost_file_with_its_log_still_there_is_not_replaced_by_an_empty_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    fs::write(dir.path().join("store.db-wal"), b"records").unwrap();
+    assert!(matches!(refused(&path, 4), StoreError::Corrupt(_)));
+}
+
+fn batch(epoch: u64, name: &str) -> Batch {
+    let commit = Commit {
+        key: AggregateKey {
+            partition: 0,
+            name: name.to_owned(),
+        },
+        expected: 0,
+        state: "x".repeat(1_000),
+        guard: "{}".to_owned(),
+        due: None,
+        rows: Vec::new(),
+        births: Vec::new(),
+    };
+    Batch {
+        partition: 0,
+        epoch,
+        head_before: Default::default(),
+        writes: vec![Write::Commit(commit)],
+        journal: Vec::new(),
+        now: Timestamp::from_millis(0),
+    }
+}
+
+/// The writer dies without a word (a power cut): what was answered is there after the restart.
+#[tokio::test]
+async fn a_store_that_was_never_closed_has_every_answered_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, 4).unwrap();
+    let now = Timestamp::from_millis(0);
+    let epoch = store.claim(0, "a", now, TTL).await.unwrap().epoch;
+    store.write(&batch(epoch, "employee/alice")).await.unwrap();
+    // The files as they are on the disk at this instant.
+    let copy = dir.path().join("copy.db");
+    fs::copy(&path, &copy).unwrap();
+    fs::copy(
+        dir.path().join("store.db-wal"),
+        dir.path().join("copy.db-wal"),
+    )
+    .unwrap();
+    let after = SqliteStore::open(&copy, 4).unwrap();
+    let key = AggregateKey {
+        partition: 0,
+        name: "employee/alice".to_owned(),
+    };
+    assert!(after.load(&key).await.unwrap().is_some());
+}

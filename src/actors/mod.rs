@@ -25,6 +25,7 @@ pub mod recovery;
 pub mod reporter;
 pub mod rollups;
 pub mod snooze;
+pub mod system;
 pub mod verifier;
 pub mod waker;
 

@@ -13,8 +13,9 @@ use metrics::gauge;
 
 use crate::core::alert::Severity;
 use crate::core::conversation::{Event, Reply, SnoozeRow};
-use crate::core::ids::{AggregateKey, EmployeeId, OperatorName};
+use crate::core::ids::{AggregateKey, EmployeeId, OperatorName, RuleName};
 use crate::core::machine::Collection;
+use crate::core::text::Untrusted;
 use crate::store::{RowQuery, Store};
 
 use super::Now;
@@ -39,8 +40,9 @@ pub struct EndSnooze {
 #[rtype(result = "Option<SnoozeRow>")]
 pub struct Preview {
     pub employee: EmployeeId,
-    pub rule: String,
-    pub context_key: String,
+    pub rule: RuleName,
+    /// The alert's words under the rule's context keys.
+    pub context: BTreeMap<String, Untrusted>,
     pub severity: Severity,
 }
 
@@ -165,7 +167,8 @@ impl Handler<Preview> for Snooze {
                 .find(|snooze| {
                     snooze.until > now
                         && snooze.severity >= wanted.severity
-                        && snooze.context_key == wanted.context_key
+                        && snooze.rule == wanted.rule
+                        && snooze.context == wanted.context
                 })
         })
     }

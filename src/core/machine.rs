@@ -92,9 +92,9 @@ impl<M: Machine> Step<M> {
 pub trait Machine:
     Clone + std::fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Unpin + 'static
 {
-    type Event: Clone + std::fmt::Debug + Send + 'static;
+    type Event: Clone + std::fmt::Debug + Send + Unpin + 'static;
     type Effect: Effect;
-    type Reply: Clone + std::fmt::Debug + Send + 'static;
+    type Reply: Clone + std::fmt::Debug + Send + Unpin + 'static;
 
     /// Raised when the stored form changes; older forms are migrated by `migrate`.
     const SCHEMA: u32;

@@ -13,6 +13,8 @@ pub mod machine;
 pub mod page;
 pub mod policy;
 pub mod record;
+pub mod rollup;
 pub mod text;
 pub mod time;
+pub mod working_hours;
 pub mod world;

@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod clock;
+pub mod config;
 pub mod core;
 pub mod messages;
 pub mod plugins;

@@ -1,6 +1,16 @@
 //! From data to words: a [`Content`](crate::core::conversation::Content) becomes a [`Rendered`]
 //! message, made when it is sent, from editable templates.
 
+mod mask;
+mod render;
+mod samples;
+mod templates;
+mod when;
+
+pub use mask::mask_codes;
+pub use templates::Messages;
+pub use when::Zone;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::conversation::Answer;

@@ -1,6 +1,8 @@
 //! Where employees are asked. The trait is shaped by the hardest platform (Slack): ids exist only
 //! after sending, nothing is idempotent, limits apply, a form must open within three seconds.
 
+pub mod web;
+
 use std::sync::Arc;
 use std::time::Duration;
 

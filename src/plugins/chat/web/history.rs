@@ -1,0 +1,138 @@
+//! The chat's history as rows of the store: what was sent under which key, and what the employee wrote. It survives
+//! restarts, and sending twice under one key stays one message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::ids::partition_of;
+use crate::core::machine::{Collection, Row, RowChange};
+use crate::core::time::Timestamp;
+use crate::messages::Rendered;
+use crate::store::{RowQuery, Store, StoreError, WriteError};
+
+use super::tokens::digest;
+
+/// The one field by which a page finds its messages.
+const EMPLOYEE: &str = "employee";
+/// As much as anybody scrolls; older messages stay in the journal.
+const SHOWN: usize = 200;
+
+/// One message in an employee's chat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "from")]
+pub(super) enum Entry {
+    Bot { message: Rendered },
+    Employee { text: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HistoryError {
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("a chat message is not readable: {0}")]
+    Body(#[from] serde_json::Error),
+}
+
+pub(super) struct History {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) retention: Duration,
+}
+
+impl History {
+    /// The id of the message that is sent to `user` under `key`, for ever.
+    pub(super) fn id(user: &str, key: &str) -> String {
+        let mut id = digest(&["message", user, key]);
+        id.truncate(32);
+        id
+    }
+
+    /// The row now stands; `true` when this call made it, else the earlier one is returned.
+    pub(super) async fn add(
+        &self,
+        user: &str,
+        key: &str,
+        entry: &Entry,
+        at: Timestamp,
+    ) -> Result<(Row, bool), HistoryError> {
+        let row = self.row(user, Self::id(user, key), entry, at)?;
+        if self.write(user, row.clone(), true).await? > 0 {
+            return Ok((row, true));
+        }
+        let stored = self.store.row(Collection::ChatMessages, &row.id).await?;
+        Ok((stored.unwrap_or(row), false))
+    }
+
+    /// Replaces the content; place and time stay. `None`: this employee has no such message.
+    pub(super) async fn replace(
+        &self,
+        user: &str,
+        id: &str,
+        entry: &Entry,
+    ) -> Result<Option<Row>, HistoryError> {
+        let Some(stored) = self.get(user, id).await? else {
+            return Ok(None);
+        };
+        let row = self.row(user, stored.id, entry, stored.at)?;
+        self.write(user, row.clone(), false).await?;
+        Ok(Some(row))
+    }
+
+    /// A message of this employee; anybody else's is as good as unknown.
+    pub(super) async fn get(&self, user: &str, id: &str) -> Result<Option<Row>, HistoryError> {
+        let row = self.store.row(Collection::ChatMessages, id).await?;
+        Ok(row.filter(|row| belongs(row, user)))
+    }
+
+    /// Oldest first.
+    pub(super) async fn all(&self, user: &str) -> Result<Vec<Row>, HistoryError> {
+        let query = RowQuery {
+            collection: Collection::ChatMessages,
+            fields: vec![(EMPLOYEE, user.to_owned())],
+            since: None,
+            until: None,
+            limit: SHOWN,
+            cursor: None,
+        };
+        let mut rows = self.store.rows(&query).await?.rows;
+        rows.retain(|row| belongs(row, user));
+        rows.reverse();
+        Ok(rows)
+    }
+
+    fn row(
+        &self,
+        user: &str,
+        id: String,
+        entry: &Entry,
+        at: Timestamp,
+    ) -> Result<Row, HistoryError> {
+        Ok(Row {
+            collection: Collection::ChatMessages,
+            id,
+            at,
+            fields: vec![(EMPLOYEE, user.to_owned())],
+            body: serde_json::to_string(entry)?,
+            expires: Some(at.after(self.retention)),
+        })
+    }
+
+    async fn write(&self, user: &str, row: Row, if_absent: bool) -> Result<usize, HistoryError> {
+        let partition = partition_of(user, self.store.partitions());
+        let rows = [RowChange::Put(row)];
+        match self.store.put_rows(partition, &rows, if_absent).await {
+            // Written; only a producer of alerts needs the replicas.
+            Err(WriteError::Unreplicated { .. }) => Ok(1),
+            other => Ok(other?),
+        }
+    }
+}
+
+fn belongs(row: &Row, user: &str) -> bool {
+    row.fields
+        .iter()
+        .any(|(name, value)| *name == EMPLOYEE && value == user)
+}

@@ -143,8 +143,10 @@ impl Mapping {
             None => Ok(None),
             Some(expression) => text_of(expression, &data).map_err(|error| failed(name, &error)),
         };
+        // `false` is what `where`-like expressions (`src_ip == '10.0.0.7' && 'alice'`) give when none fits.
         let found = |name: &'static str| {
-            field(name)?.filter(|text| !is_blank(text)).ok_or_else(|| {
+            let text = field(name)?.filter(|text| !is_blank(text) && text != "false");
+            text.ok_or_else(|| {
                 let expression = self.fields.get(name).map_or("", |e| e.as_str());
                 format!("{name}: `{expression}` finds nothing (`where` can leave such records out)")
             })

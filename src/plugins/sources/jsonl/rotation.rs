@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 use super::cursor::{Cursor, Head};
@@ -25,13 +26,13 @@ pub(super) fn place(path: &Path, cursor: &Cursor) -> io::Result<Place> {
     {
         return Ok(Place::Current);
     }
-    let rotated = rotated(path)?;
-    let by_inode = rotated
+    let candidates = candidates(path, Some(cursor.inode))?;
+    let by_inode = candidates
         .iter()
         .find(|(_, head)| head.inode == cursor.inode && cursor.fits(head));
     // A copy is known by its beginning alone; an empty beginning fits every file.
     let found = by_inode.or_else(|| {
-        rotated
+        candidates
             .iter()
             .find(|(_, head)| cursor.head_bytes > 0 && cursor.fits(head))
     });
@@ -48,7 +49,7 @@ pub(super) fn next_file(path: &Path, done: &Path) -> io::Result<Option<PathBuf>>
     let Some(old) = Head::of(done)? else {
         return Ok(None);
     };
-    let newer = rotated(path)?
+    let newer = candidates(path, None)?
         .into_iter()
         .filter(|(_, head)| {
             head.inode != old.inode && head.length > 0 && head.modified_ns > old.modified_ns
@@ -61,14 +62,13 @@ pub(super) fn next_file(path: &Path, done: &Path) -> io::Result<Option<PathBuf>>
     Ok(current.then(|| path.to_owned()))
 }
 
-/// The files that could once have been at the path: their names begin with its name, or with its stem
-/// and end with its extension. Compressed ones are of no use.
-fn rotated(path: &Path) -> io::Result<Vec<(PathBuf, Head)>> {
+/// The files of the folder that were once at the path, by their names, and the one with this inode
+/// whatever its name is.
+fn candidates(path: &Path, inode: Option<u64>) -> io::Result<Vec<(PathBuf, Head)>> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let entries = match fs::read_dir(folder.unwrap_or(Path::new("."))) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -78,20 +78,62 @@ fn rotated(path: &Path) -> io::Result<Vec<(PathBuf, Head)>> {
     for entry in entries {
         let entry = entry?;
         let other = entry.file_name();
-        let Some(other) = other.to_str() else {
-            continue;
-        };
-        let is_ours = other.starts_with(name)
-            || (!stem.is_empty() && other.starts_with(stem) && other.ends_with(extension));
-        let is_packed = [".gz", ".xz", ".zst", ".bz2"]
-            .iter()
-            .any(|end| other.ends_with(end));
-        if other == name || !is_ours || is_packed || !entry.file_type()?.is_file() {
+        let wanted = inode == Some(entry.ino()) || is_rotation_of(name, &other.to_string_lossy());
+        if other.to_str() == Some(name) || !wanted || !entry.file_type()?.is_file() {
             continue;
         }
+        // One that cannot be read (another owner, just deleted) is no candidate.
         if let Ok(Some(head)) = Head::of(&entry.path()) {
             found.push((entry.path(), head));
         }
     }
     Ok(found)
+}
+
+/// `eve.json` becomes `eve.json.1`, `eve.json-20261124`, `eve.json.old`, `eve-20261124.json` or `eve.1.json`;
+/// `eve-stats.json` is another log, and `eve.json.2.gz` cannot be read.
+fn is_rotation_of(name: &str, other: &str) -> bool {
+    let added = other.strip_prefix(name).or_else(|| {
+        let (stem, extension) = name.rsplit_once('.')?;
+        other
+            .strip_prefix(stem)?
+            .strip_suffix(extension)?
+            .strip_suffix('.')
+    });
+    added.is_some_and(|added| {
+        added == ".old"
+            || added.contains(|c: char| c.is_ascii_digit())
+                && added
+                    .chars()
+                    .all(|c| c.is_ascii_digit() || "-_.:+TZ".contains(c))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotated_names_are_told_from_other_logs() {
+        for other in [
+            "eve.json.1",
+            "eve.json-20261124",
+            "eve.json.old",
+            "eve-20261124.json",
+            "eve.1.json",
+            "eve.json-2026-11-24T02:14:00Z",
+        ] {
+            assert!(is_rotation_of("eve.json", other), "{other}");
+        }
+        for other in [
+            "eve.json",
+            "eve-stats.json",
+            "eve.json.2.gz",
+            "evening.json",
+            "eve2.jsonl",
+            "ev.json.1",
+        ] {
+            assert!(!is_rotation_of("eve.json", other), "{other}");
+        }
+    }
 }

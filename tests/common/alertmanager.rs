@@ -39,14 +39,19 @@ impl Alertmanager {
         let url = format!("http://127.0.0.1:{port}");
         let child = Command::new(BINARY)
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.path={}", folder.path().join("data").display()))
+            .arg(format!(
+                "--storage.path={}",
+                folder.path().join("data").display()
+            ))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .arg("--cluster.listen-address=")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
-                panic!("{BINARY} cannot be started ({error}): apt-get install prometheus-alertmanager")
+                panic!(
+                    "{BINARY} cannot be started ({error}): apt-get install prometheus-alertmanager"
+                )
             });
         let server = Self {
             child,
@@ -58,7 +63,10 @@ impl Alertmanager {
         let deadline = Instant::now() + PATIENCE;
         while !matches!(server.client.get(&ready).send().await, Ok(answer) if answer.status().is_success())
         {
-            assert!(Instant::now() < deadline, "{BINARY} is not ready after {PATIENCE:?}");
+            assert!(
+                Instant::now() < deadline,
+                "{BINARY} is not ready after {PATIENCE:?}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         server
@@ -71,7 +79,11 @@ impl Alertmanager {
     /// Fires alerts as Prometheus does (`POST /api/v2/alerts`).
     pub async fn fire(&self, alerts: &Value) {
         let request = self.client.post(format!("{}/api/v2/alerts", self.url));
-        let answer = request.json(alerts).send().await.expect("Alertmanager answers");
+        let answer = request
+            .json(alerts)
+            .send()
+            .await
+            .expect("Alertmanager answers");
         assert!(answer.status().is_success(), "{:?}", answer.text().await);
     }
 
@@ -90,7 +102,10 @@ impl Alertmanager {
             if wanted(&alerts) {
                 return alerts;
             }
-            assert!(Instant::now() < deadline, "not after {PATIENCE:?}: {what}, but {alerts:#?}");
+            assert!(
+                Instant::now() < deadline,
+                "not after {PATIENCE:?}: {what}, but {alerts:#?}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

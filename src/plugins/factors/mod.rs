@@ -1,6 +1,9 @@
 //! Second factors. A factor only says whether one use of it was good; what that proves is decided by
 //! the conversation (bound to case, revision and answer).
 
+pub mod seal;
+pub mod totp;
+
 use async_trait::async_trait;
 use secrecy::SecretString;
 

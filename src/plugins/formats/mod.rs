@@ -1,2 +1,72 @@
 //! Formats of alerts on the wire: bytes in, [`Incoming`](super::sources::Incoming) alerts or a clear
 //! refusal out. Pure functions over untrusted bytes.
+
+pub mod alertmanager;
+pub mod mapping;
+pub mod native;
+
+use std::collections::BTreeMap;
+
+use crate::core::alert::MAX_FIELD_BYTES;
+use crate::core::text::Untrusted;
+
+/// More alerts in one request are refused: one commit has to hold them all.
+pub const MAX_ALERTS: usize = 1_000;
+/// Ids and rule names stand in keys, labels and file lines.
+pub const MAX_NAME_CHARS: usize = 200;
+pub const MAX_CONTEXT_KEYS: usize = 64;
+/// The rule of the question a new employee practises with: an alert must not pass for it.
+pub const PRACTICE_RULE: &str = "practice";
+
+/// A kept text of bounded size.
+pub(super) fn bounded(text: &str) -> Untrusted {
+    Untrusted::new(text).bounded(MAX_FIELD_BYTES)
+}
+
+/// Whether a text can be a name: 1 to 200 characters, each of them visible or a plain space within.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().count() <= MAX_NAME_CHARS
+        && Untrusted::new(text).line(MAX_NAME_CHARS) == text
+}
+
+pub(super) fn check_rule(rule: &str) -> Result<(), String> {
+    if !is_name(rule) {
+        return Err(format!(
+            "rule: expected 1 to {MAX_NAME_CHARS} visible characters, got {}",
+            shown(rule)
+        ));
+    }
+    if rule.eq_ignore_ascii_case(PRACTICE_RULE) {
+        return Err(format!(
+            "rule: `{PRACTICE_RULE}` is reserved for the question people practise with, expected another name"
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn check_context(context: &BTreeMap<String, Untrusted>) -> Result<(), String> {
+    if context.len() > MAX_CONTEXT_KEYS {
+        return Err(format!(
+            "context: expected at most {MAX_CONTEXT_KEYS} keys, got {}",
+            context.len()
+        ));
+    }
+    match context.keys().find(|key| !is_name(key)) {
+        Some(key) => Err(format!(
+            "context: expected keys of 1 to {MAX_NAME_CHARS} visible characters, got {}",
+            shown(key)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether anything of a text would be seen by a person.
+pub(super) fn is_blank(text: &str) -> bool {
+    Untrusted::new(text).line(2).is_empty()
+}
+
+/// A short, clean and quoted form of untrusted text for an error message.
+pub(super) fn shown(text: &str) -> String {
+    format!("{:?}", Untrusted::new(text).line(60))
+}

@@ -1,5 +1,11 @@
 //! Who wakes the security team. Every call is idempotent under the page's key: a retry is harmless.
 
+pub mod alertmanager;
+pub mod log;
+pub mod pagerduty;
+pub mod text;
+pub mod webhook;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

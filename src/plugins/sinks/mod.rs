@@ -1,5 +1,8 @@
 //! Where answers are written back: beside the alert, in the monitoring system's own words.
 
+pub mod jsonl;
+pub mod webhook;
+
 use async_trait::async_trait;
 use serde_json::Value;
 

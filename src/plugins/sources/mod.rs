@@ -1,5 +1,8 @@
 //! Where alerts come from: pushed over HTTP (`http/ingest.rs` with a format) or polled.
 
+pub mod alertmanager_api;
+pub mod jsonl;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,6 +25,21 @@ pub struct Incoming {
     /// How long its dedup mark lives; `None`: as the policy says. An alert without an id and without
     /// `occurred_at` is a duplicate for ten minutes only.
     pub mark_for: Option<Duration>,
+    /// How long its dedup mark lives, not renewed, when that is not the policy's: an alert without an
+    /// id and without a time is a duplicate for ten minutes only. `None`: as the policy says.
+    pub mark_for: Option<Duration>,
+}
+
+impl Incoming {
+    /// The name its dedup mark has. "It is over" comes under the same identity as the alert itself and
+    /// must not be taken for a repeat of it, so it is marked apart.
+    pub fn mark_id(&self) -> String {
+        if self.alert.resolved {
+            format!("{}:resolved", self.alert.id)
+        } else {
+            self.alert.id.clone()
+        }
+    }
 }
 
 /// Something that came in and can never be an alert: kept, listed, replayable.

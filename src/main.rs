@@ -1,1 +1,7 @@
-fn main() {}
+//! `securitybot`: the command line in, an exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    securitybot::cli::main()
+}

@@ -1,0 +1,126 @@
+//! SIGHUP: a validated new config replaces the old one as a whole, or nothing changes and the log says why.
+//!
+//! What is opened at start (addresses, the store, the chat, sources and sinks) needs a restart; what
+//! decides (employees, operators, rules, severities, ladders, pagers) does not.
+
+use std::sync::Arc;
+
+use crate::actors::checkpoint;
+use crate::actors::escalator::Pagers;
+use crate::config::Config;
+use crate::core::escalation::Escalation;
+use crate::core::ids::{AggregateKey, CaseId};
+use crate::core::machine::Collection;
+use crate::core::world::World;
+use crate::store::{RowQuery, Store};
+
+use super::{App, doors, plugins, world};
+
+impl App {
+    /// Reads the config file again. Failing is harmless.
+    pub async fn reload(&self) {
+        match self.try_reload().await {
+            Ok(()) => {
+                metrics::counter!("securitybot_reloads_total", "result" => "done").increment(1);
+                tracing::info!("the configuration was read again");
+            }
+            Err(why) => {
+                metrics::counter!("securitybot_reloads_total", "result" => "refused").increment(1);
+                tracing::error!(%why, "the configuration was not reloaded; the old one stays");
+            }
+        }
+    }
+
+    async fn try_reload(&self) -> Result<(), String> {
+        let config = Config::load(&self.config.file, std::env::vars())
+            .map_err(|errors| errors.to_string())?;
+        for (what, same) in self.unchanged(&config) {
+            if !same {
+                tracing::warn!(section = what, "changed in the file: it takes effect at a restart");
+            }
+        }
+        let pagers =
+            Arc::new(plugins::pagers(&config, &self.now).map_err(|error| error.to_string())?);
+        let mut next = world(&config, &pagers);
+        next.partitions = self.store.partitions();
+        check_ladders(self.store.as_ref(), &next, &pagers).await?;
+        let next = Arc::new(next);
+        self.pagers.send_replace(pagers);
+        self.access.send_replace(Arc::new(doors::access(&config, &self.data.token)));
+        self.world.send_replace(next.clone());
+        self.system.reconfigure(&next);
+        Ok(())
+    }
+
+    fn unchanged(&self, new: &Config) -> [(&'static str, bool); 6] {
+        let old = &self.config;
+        let same = |old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
+            format!("{old:?}") == format!("{new:?}")
+        };
+        [
+            ("server", same(&old.server, &new.server)),
+            ("store", same(&old.store, &new.store)),
+            ("chat", same(&old.chat, &new.chat)),
+            ("sources", same(&old.sources, &new.sources)),
+            ("sinks", same(&old.sinks, &new.sinks)),
+            ("rollups", same(&old.rollups, &new.rollups)),
+        ]
+    }
+}
+
+/// An open escalation whose ladder names no pager that exists would page nobody.
+pub async fn check_ladders(
+    store: &dyn Store,
+    world: &World,
+    pagers: &Pagers,
+) -> Result<(), String> {
+    for state in ["open", "acknowledged"] {
+        let mut cursor = None;
+        loop {
+            let query = RowQuery {
+                collection: Collection::Escalations,
+                fields: vec![("state", state.to_owned())],
+                since: None,
+                until: None,
+                limit: 500,
+                cursor,
+            };
+            let page = store.rows(&query).await.map_err(|error| error.to_string())?;
+            for row in page.rows {
+                let Some(id) = CaseId::parse(&row.id) else { continue };
+                if let Some(names) = pagers_of(store, world, id).await?
+                    && !names.iter().any(|name| pagers.by_name.contains_key(name))
+                {
+                    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+                    return Err(format!(
+                        "pagers: escalation {id} is still open and would be left without a pager: \
+                         keep one of {}, or resolve it first",
+                        names.join(", ")
+                    ));
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The pagers an escalation's own ladder names; `None` when its state cannot be read (its rebuilt form
+/// pages everybody).
+async fn pagers_of(
+    store: &dyn Store,
+    world: &World,
+    id: CaseId,
+) -> Result<Option<Vec<crate::core::ids::PagerName>>, String> {
+    for partition in 0..world.partitions {
+        let key = AggregateKey::escalation(id, partition);
+        if let Some(stored) = store.load(&key).await.map_err(|error| error.to_string())? {
+            let state = checkpoint::decode::<Escalation>(&key.name, &stored.state);
+            return Ok(state.ok().map(|(escalation, _)| escalation.pagers()));
+        }
+    }
+    Ok(None)
+}

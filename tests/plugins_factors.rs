@@ -1,4 +1,5 @@
 //! Codes against an independent implementation, and seeds that open for their owner only.
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

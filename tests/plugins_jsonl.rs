@@ -1,4 +1,5 @@
 //! The file follower over everything that happens to a log file: no line lost, none read twice.
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -196,7 +197,17 @@ async fn a_file_overwritten_in_place_is_read_from_its_beginning() {
     // As long as before, with other first bytes.
     fs::write(scene.file("app.log"), line("two")).unwrap();
     assert_eq!(scene.read().await, ["two"]);
-    // Shorter than before.
+    // Shorter than before, with the same beginning.
+    let long: String = (0..40).map(|n| line(&n.to_string())).collect();
+    scene.append("app.log", &long);
+    assert_eq!(scene.read().await.len(), 40);
+    let file = File::options()
+        .write(true)
+        .open(scene.file("app.log"))
+        .unwrap();
+    file.set_len(line("two").len() as u64 + 300).unwrap();
+    assert_eq!(scene.read().await.first().map(String::as_str), Some("two"));
+    // Shorter than what was known of its beginning.
     fs::write(scene.file("app.log"), line("3")).unwrap();
     assert_eq!(scene.read().await, ["3"]);
 }

@@ -7,6 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+/// Where a 3xx points; it always answers 200.
+const REDIRECTED_TO: &str = "/elsewhere";
+
 #[derive(Clone, Debug)]
 pub enum Mode {
     Ok,
@@ -132,7 +135,11 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         .unwrap_or(0);
     let mut body = vec![0; length];
     input.read_exact(&mut body)?;
-    let mode = shared.mode.lock().unwrap().clone();
+    let mode = if path == REDIRECTED_TO {
+        Mode::Ok
+    } else {
+        shared.mode.lock().unwrap().clone()
+    };
     shared.requests.lock().unwrap().push(Recorded {
         method,
         path,
@@ -143,6 +150,10 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let (status, extra, answer) = match mode {
         Mode::Ok => (200, String::new(), String::new()),
         Mode::Json(json) => (200, "content-type: application/json\r\n".to_owned(), json),
+        Mode::Status(status @ 300..=399) => {
+            let location = format!("location: {REDIRECTED_TO}\r\n");
+            (status, location, String::new())
+        }
         Mode::Status(status) => (status, String::new(), "{\"error\":\"as told\"}".to_owned()),
         Mode::RetryAfter(seconds) => (429, format!("retry-after: {seconds}\r\n"), String::new()),
         Mode::Hang => {

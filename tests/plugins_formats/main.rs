@@ -1,4 +1,5 @@
 //! What producers send, read as they mean it: each refusal names its field, nothing odd is lost or crashes.
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 mod alertmanager;
 mod mapping;

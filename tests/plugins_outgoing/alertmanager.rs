@@ -244,6 +244,12 @@ async fn a_long_list_is_walked_in_batches_and_then_from_the_start() {
     assert_eq!((second.alerts.len(), second.more), (500, false));
     let again = api.poll(Some(&second.cursor)).await.unwrap();
     assert_eq!(again.alerts[0].alert.id, first.alerts[0].alert.id);
+    // One that names no employee is quarantined when it comes, not with every poll.
+    let stray = r#"[{"labels": {"alertname": "A"}, "startsAt": "2026-11-24T02:14:00Z", "fingerprint": "f"}]"#;
+    for (body, quarantined) in [(stray, 1), (stray, 0), ("[]", 0), (stray, 1)] {
+        server.set(Mode::Json(body.to_owned()));
+        assert_eq!(api.poll(None).await.unwrap().quarantined.len(), quarantined);
+    }
     for mode in [Mode::Status(500), Mode::Json("{".to_owned()), Mode::Cut] {
         server.set(mode);
         assert!(api.poll(None).await.is_err());

@@ -1,5 +1,6 @@
 //! What leaves the bot, judged by what the other side received: a recording server, and a real Alertmanager
 //! that is source and pager at once.
+#![allow(clippy::unwrap_used)] // in a test a panic is the report
 
 mod alertmanager;
 #[path = "../common/mod.rs"]

@@ -100,8 +100,10 @@ async fn only_a_2xx_is_a_delivery() {
 }
 
 #[tokio::test]
-async fn an_error_never_shows_the_url() {
-    let url = "http://user:hunter2@127.0.0.1:1/token-abc";
+async fn a_failed_tls_handshake_is_an_error_that_does_not_show_the_url() {
+    let server = FakeHttp::start();
+    let address = server.url().replace("http://", "https://user:hunter2@");
+    let url = format!("{address}/token-abc");
     let pager = WebhookPager::new("hook", url, secret(), http_client(), fixed_clock().0);
     let text = pager.page(&page(1, 0)).await.unwrap_err().to_string();
     assert!(

@@ -5,6 +5,7 @@
 //! end of one, are seen by the webhook only. Silenced and inhibited alerts are left out, as they are
 //! from the webhook.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,6 +32,9 @@ pub struct AlertmanagerApi {
     every: Duration,
     options: Options,
     client: Client,
+    /// What was quarantined and still fires: said once, not with every poll (and once more after a
+    /// restart).
+    reported: BTreeSet<String>,
 }
 
 impl AlertmanagerApi {
@@ -42,6 +46,7 @@ impl AlertmanagerApi {
             every,
             options,
             client,
+            reported: BTreeSet::new(),
         }
     }
 }
@@ -83,31 +88,36 @@ impl PolledSource for AlertmanagerApi {
         let list: Vec<Value> = serde_json::from_slice(&body).map_err(|error| {
             unavailable(format!("expected Alertmanager's list of alerts: {error}"))
         })?;
+        let standing: BTreeSet<String> = list.iter().map(mark).collect();
+        self.reported.retain(|known| standing.contains(known));
         let after = cursor.unwrap_or_default();
-        let mut rest: Vec<(String, Value)> = list
-            .into_iter()
-            .map(|item| {
-                (
-                    item["fingerprint"].as_str().unwrap_or_default().to_owned(),
-                    item,
-                )
-            })
-            .filter(|(fingerprint, _)| after.is_empty() || fingerprint.as_str() > after)
+        let mut rest: Vec<(&str, &Value)> = list
+            .iter()
+            .map(|item| (item["fingerprint"].as_str().unwrap_or_default(), item))
+            .filter(|(fingerprint, _)| after.is_empty() || *fingerprint > after)
             .collect();
-        rest.sort_by(|a, b| a.0.cmp(&b.0));
-        let more = rest.len() > MAX_BATCH;
+        rest.sort_by_key(|(fingerprint, _)| *fingerprint);
+        let is_cut = rest.len() > MAX_BATCH;
         rest.truncate(MAX_BATCH);
-        let cursor = match rest.last() {
-            Some((last, _)) if more => last.clone(),
-            _ => String::new(),
+        let last = rest.last().map_or("", |(fingerprint, _)| *fingerprint);
+        let cursor = if is_cut { last } else { "" };
+        let mut polled = Polled {
+            cursor: cursor.to_owned(),
+            more: !cursor.is_empty(),
+            ..Polled::default()
         };
-        let items: Vec<Value> = rest.into_iter().map(|(_, item)| item).collect();
-        let parsed = parse_list(&items, &self.id, &self.options);
-        Ok(Polled {
-            alerts: parsed.alerts,
-            quarantined: parsed.quarantined,
-            cursor,
-            more,
-        })
+        for (_, item) in rest {
+            let parsed = parse_list(std::slice::from_ref(item), &self.id, &self.options);
+            polled.alerts.extend(parsed.alerts);
+            if !parsed.quarantined.is_empty() && self.reported.insert(mark(item)) {
+                polled.quarantined.extend(parsed.quarantined);
+            }
+        }
+        Ok(polled)
     }
+}
+
+/// What stays the same of an alert while it stands.
+fn mark(item: &Value) -> String {
+    format!("{}:{}", item["fingerprint"], item["startsAt"])
 }

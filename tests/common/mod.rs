@@ -1,0 +1,5 @@
+//! Servers that tests start for themselves: on loopback, on a free port, in a folder of their own,
+//! ended by their process id.
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+pub mod redis;

@@ -85,13 +85,14 @@ pub(super) fn encode_fields(fields: &[(&'static str, String)]) -> String {
 }
 
 pub(super) fn decode_fields(text: &str) -> Option<Vec<(&'static str, String)>> {
-    let pairs: Vec<(String, String)> = serde_json::from_str(text).ok()?;
-    Some(
-        pairs
-            .into_iter()
-            .map(|(name, value)| (static_name(&name), value))
-            .collect(),
-    )
+    serde_json::from_str(text).ok().map(named)
+}
+
+pub(super) fn named(pairs: Vec<(String, String)>) -> Vec<(&'static str, String)> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (static_name(&name), value))
+        .collect()
 }
 
 /// Rows name their fields by `&'static str`; a name read back that is not in [`FIELDS`] is kept for

@@ -1,0 +1,234 @@
+//! The way to the server. The library neither reconnects after a timeout, a READONLY or a refused
+//! password, nor says whether a command was sent: so every call has a deadline of its own, the
+//! connection is made anew after anything doubtful, and an error says what is certain.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::address::Address;
+use super::scripts::Script;
+use crate::store::{StoreError, WriteError};
+
+/// How a call failed, by what is known of the server's state.
+#[derive(Clone, Debug)]
+pub(super) enum CallError {
+    /// Never sent, or refused by the server before anything was done.
+    Certain(String),
+    /// It may have been done, or may still be.
+    Unknown(String),
+    /// Done, but the answer is not what the script gives.
+    Strange(String),
+}
+
+impl CallError {
+    pub fn on_write(self) -> WriteError {
+        match self {
+            Self::Certain(why) => WriteError::Failed(why),
+            Self::Unknown(why) | Self::Strange(why) => WriteError::Unknown(why),
+        }
+    }
+
+    pub fn on_read(self) -> StoreError {
+        match self {
+            Self::Certain(why) | Self::Unknown(why) => StoreError::Unavailable(why),
+            Self::Strange(why) => StoreError::Corrupt(why),
+        }
+    }
+}
+
+/// Answers that say that nothing was done.
+const CERTAIN: [&str; 19] = [
+    "NOSCRIPT",
+    "OOM",
+    "MISCONF",
+    "READONLY",
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "LOADING",
+    "MASTERDOWN",
+    "NOREPLICAS",
+    "BUSY",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "CROSSSLOT",
+    "MOVED",
+    "ASK",
+    "DENIED",
+    "NOPROTO",
+    "EXECABORT",
+];
+/// Of these, the ones a fresh connection does not help against.
+const KEEP_CONNECTION: [&str; 6] = [
+    "NOSCRIPT",
+    "OOM",
+    "MISCONF",
+    "LOADING",
+    "NOREPLICAS",
+    "BUSY",
+];
+
+#[derive(Clone)]
+pub(super) enum Connection {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    async fn ask<T: FromRedisValue>(&mut self, cmd: &Cmd) -> Result<T, RedisError> {
+        match self {
+            Self::One(connection) => cmd.query_async(connection).await,
+            Self::Cluster(connection) => cmd.query_async(connection).await,
+        }
+    }
+}
+
+pub(super) struct Link {
+    address: Address,
+    deadline: Duration,
+    /// Connections live where the store was opened, not in whatever worker happened to need one.
+    home: tokio::runtime::Handle,
+    live: Mutex<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    connection: Option<Connection>,
+    /// Counts connections, so that a late failure of an old one does not end the new one.
+    generation: u64,
+}
+
+impl Link {
+    pub fn new(address: Address, deadline: Duration) -> Self {
+        Self {
+            address,
+            deadline,
+            home: tokio::runtime::Handle::current(),
+            live: Mutex::default(),
+        }
+    }
+
+    /// One command with its deadline.
+    pub async fn call<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, CallError> {
+        let until = Instant::now() + self.deadline;
+        let (mut connection, generation) = self.connection(until).await?;
+        self.on(&mut connection, generation, cmd, until).await
+    }
+
+    /// One script; where the server has forgotten it, with its text.
+    pub async fn run<T: FromRedisValue>(&self, script: &Script, cmd: &Cmd) -> Result<T, CallError> {
+        self.run_and_wait(script, cmd, None).await.map(|(t, _)| t)
+    }
+
+    /// One script, then on the same connection WAIT: how many replicas have it.
+    pub async fn run_and_wait<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        cmd: &Cmd,
+        replicas: Option<u32>,
+    ) -> Result<(T, Option<u32>), CallError> {
+        let until = Instant::now() + self.deadline;
+        let (mut connection, generation) = self.connection(until).await?;
+        let answer = match self.on(&mut connection, generation, cmd, until).await {
+            Err(CallError::Certain(why)) if why.contains("NOSCRIPT") => {
+                let whole = script.with_text(cmd);
+                self.on(&mut connection, generation, &whole, until).await?
+            }
+            other => other?,
+        };
+        let Some(wanted) = replicas else {
+            return Ok((answer, None));
+        };
+        let left = until.saturating_duration_since(Instant::now()) * 3 / 4;
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(wanted)
+            .arg(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
+        let got = self.on(&mut connection, generation, &wait, until).await;
+        // It is written whatever WAIT says; without an answer nobody is known to have it.
+        Ok((answer, Some(got.unwrap_or(0))))
+    }
+
+    pub async fn close(&self) {
+        self.live.lock().await.connection = None;
+    }
+
+    async fn on<T: FromRedisValue>(
+        &self,
+        connection: &mut Connection,
+        generation: u64,
+        cmd: &Cmd,
+        until: Instant,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout_at(until, connection.ask(cmd)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                let code = error.code().unwrap_or_default().to_owned();
+                if !KEEP_CONNECTION.contains(&code.as_str()) {
+                    self.forget(generation).await;
+                }
+                Err(classify(&code, &error))
+            }
+            Err(_) => {
+                self.forget(generation).await;
+                Err(CallError::Unknown(format!(
+                    "{} did not answer within {:?}",
+                    self.address, self.deadline
+                )))
+            }
+        }
+    }
+
+    async fn connection(&self, until: Instant) -> Result<(Connection, u64), CallError> {
+        let connect = async {
+            let mut live = self.live.lock().await;
+            if let Some(connection) = &live.connection {
+                return Ok((connection.clone(), live.generation));
+            }
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(self.deadline))
+                .set_response_timeout(None);
+            let address = self.address.clone();
+            let fresh = self
+                .home
+                .spawn(async move { address.connect(&config).await })
+                .await
+                .map_err(|e| e.to_string())?
+                .map_err(|e| e.to_string())?;
+            live.generation += 1;
+            live.connection = Some(fresh.clone());
+            Ok((fresh, live.generation))
+        };
+        let failed =
+            |why: String| CallError::Certain(format!("cannot connect to {}: {why}", self.address));
+        match tokio::time::timeout_at(until, connect).await {
+            Ok(result) => result.map_err(failed),
+            Err(_) => Err(failed(format!("no connection within {:?}", self.deadline))),
+        }
+    }
+
+    async fn forget(&self, generation: u64) {
+        let mut live = self.live.lock().await;
+        if live.generation == generation {
+            live.connection = None;
+        }
+    }
+}
+
+fn classify(code: &str, error: &RedisError) -> CallError {
+    let why = error.to_string();
+    match error.kind() {
+        _ if CERTAIN.contains(&code) => CallError::Certain(format!("{code}: {why}")),
+        // Not even read as a command (without a password only short ones are); the server hangs up.
+        _ if why.contains("Protocol error") => CallError::Certain(why),
+        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => CallError::Strange(why),
+        ErrorKind::ClusterConnectionNotFound | ErrorKind::AuthenticationFailed => {
+            CallError::Certain(why)
+        }
+        _ => CallError::Unknown(why),
+    }
+}

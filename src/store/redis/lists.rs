@@ -1,0 +1,89 @@
+//! Lists over all partitions: each gives its newest, the newest of those are the page.
+
+use futures_util::future::try_join_all;
+
+use super::link::CallError;
+use super::{RedisStore, format, scripts};
+use crate::core::ids::CaseId;
+use crate::core::machine::Row;
+use crate::core::time::Timestamp;
+use crate::store::lists::{self, Place};
+use crate::store::{JournalRow, RowPage, RowQuery, StoreError};
+
+impl RedisStore {
+    pub(super) async fn list(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
+        let size = lists::page_size(query);
+        let place = Place::of_query(query)?;
+        let parts = (0..self.partitions).map(|p| self.part(p, query, place.clone(), size + 1));
+        let mut rows: Vec<Row> = try_join_all(parts).await?.into_iter().flatten().collect();
+        rows.sort_by_cached_key(|row| std::cmp::Reverse(Place::of(row)));
+        rows.truncate(size + 1);
+        Ok(lists::page(rows, size))
+    }
+
+    /// One partition's newest below `place`, in as many calls as its filters need.
+    async fn part(
+        &self,
+        partition: u16,
+        query: &RowQuery,
+        mut place: Option<Place>,
+        most: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        loop {
+            let mut cmd = scripts::ROWS.call(&self.prefix(partition));
+            let bound = |at: Option<Timestamp>, otherwise: &str, open: &str| {
+                at.map_or_else(
+                    || otherwise.to_owned(),
+                    |at| format!("{open}{}", at.as_millis()),
+                )
+            };
+            cmd.arg(query.collection.name())
+                .arg(most - rows.len())
+                .arg(bound(query.since, "-inf", ""))
+                .arg(bound(query.until, "+inf", "("))
+                .arg(bound(place.as_ref().map(|place| place.at), "", ""))
+                .arg(place.as_ref().map_or("", |place| &place.id))
+                .arg(query.fields.len());
+            for field in &query.fields {
+                cmd.arg(format::entry(field));
+            }
+            let (found, at, id): (Vec<(String, String)>, String, String) = self
+                .reads
+                .run(&scripts::ROWS, &cmd)
+                .await
+                .map_err(CallError::on_read)?;
+            for (id, value) in &found {
+                rows.push(format::read_row(query.collection, id, value)?);
+            }
+            let Ok(at) = at.parse::<i64>() else {
+                return Ok(rows);
+            };
+            place = Some(Place {
+                at: Timestamp::from_millis(at),
+                id,
+            });
+        }
+    }
+
+    pub(super) async fn timeline_everywhere(
+        &self,
+        case: CaseId,
+    ) -> Result<Vec<JournalRow>, StoreError> {
+        let case = case.to_string();
+        let parts = (0..self.partitions).map(async |partition| {
+            let mut cmd = scripts::TIMELINE.call(&self.prefix(partition));
+            cmd.arg(&case);
+            let found: Vec<(String, String)> = self
+                .reads
+                .run(&scripts::TIMELINE, &cmd)
+                .await
+                .map_err(CallError::on_read)?;
+            found
+                .iter()
+                .map(|(seq, value)| format::read_record(seq, Some(value)))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        Ok(try_join_all(parts).await?.into_iter().flatten().collect())
+    }
+}

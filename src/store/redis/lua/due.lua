@@ -1,0 +1,11 @@
+-- Aggregates whose time has come: name, time, version.
+local found = redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', arg(), 'WITHSCORES', 'LIMIT', 0, arg())
+local names = {}
+for i = 1, #found, 2 do
+  names[#names + 1] = found[i]
+end
+local answer = {}
+for i, version in ipairs(hmget(P .. 'ver', names)) do
+  answer[#answer + 1] = { names[i], found[2 * i], version or '0' }
+end
+return answer

@@ -1,0 +1,7 @@
+-- A source's next number, backlog and cursor.
+local source = arg()
+return {
+  redis.call('HGET', P .. 'next', source) or '1',
+  redis.call('ZCARD', P .. 'q:' .. source),
+  redis.call('HGET', P .. 'cursor', source),
+}

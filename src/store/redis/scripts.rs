@@ -1,0 +1,61 @@
+//! The scripts: each is one atomic call in one partition's slot.
+
+use redis::Cmd;
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub(super) static $name: std::sync::LazyLock<Script> = std::sync::LazyLock::new(|| {
+            Script::new(concat!(
+                include_str!("lua/common.lua"),
+                include_str!(concat!("lua/", $file))
+            ))
+        });
+    };
+}
+
+script!(COMMIT, "commit.lua");
+script!(PUT, "put.lua");
+script!(LEASE, "lease.lua");
+script!(DUE, "due.lua");
+script!(QUEUE, "queue.lua");
+script!(JOURNAL, "journal.lua");
+script!(TIMELINE, "timeline.lua");
+script!(ROWS, "rows.lua");
+script!(TRIM, "trim.lua");
+
+pub(super) struct Script {
+    text: &'static str,
+    /// What the server knows it by.
+    sha: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self {
+            text,
+            sha: redis::Script::new(text).get_hash().to_owned(),
+        }
+    }
+
+    /// The call so far: its one key is the partition's lease, the first argument its prefix.
+    pub fn call(&self, prefix: &str) -> Cmd {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&self.sha)
+            .arg(1)
+            .arg(format!("{prefix}lease"))
+            .arg(prefix);
+        cmd
+    }
+
+    /// The same call with the script's text.
+    pub fn with_text(&self, cmd: &Cmd) -> Cmd {
+        let mut whole = redis::cmd("EVAL");
+        whole.arg(self.text);
+        for arg in cmd.args_iter().skip(2) {
+            if let redis::Arg::Simple(bytes) = arg {
+                whole.arg(bytes);
+            }
+        }
+        whole
+    }
+}

@@ -1,0 +1,295 @@
+//! The Redis store against the contract, on a real server, and against what servers do at the worst
+//! moment.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use common::redis::RedisServer;
+use securitybot::core::ids::AggregateKey;
+use securitybot::core::time::Timestamp;
+use securitybot::store::redis::{RedisOptions, RedisStore};
+use securitybot::store::{
+    Batch, Commit, Head, Store, StoreError, Write, WriteError, conformance, journal,
+};
+
+const TTL: Duration = Duration::from_secs(30);
+
+fn options(prefix: &str) -> RedisOptions {
+    RedisOptions {
+        prefix: prefix.to_owned(),
+        ..RedisOptions::default()
+    }
+}
+
+/// Short, for tests that wait for it; the conformance suite has the usual one.
+fn hasty() -> RedisOptions {
+    RedisOptions {
+        deadline: Duration::from_millis(400),
+        ..RedisOptions::default()
+    }
+}
+
+async fn open(server: &RedisServer, options: RedisOptions) -> RedisStore {
+    RedisStore::open(&server.url(), 4, options).await.unwrap()
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(1_795_000_000_000)
+}
+
+fn alice() -> AggregateKey {
+    AggregateKey {
+        partition: 0,
+        name: "employee/alice".to_owned(),
+    }
+}
+
+/// The next commit of alice after `head`.
+fn batch(epoch: u64, head: &Head) -> (Batch, Head) {
+    let (rows, after) = journal::chain(head, [(None, now(), "{}".to_owned())]);
+    let batch = Batch {
+        partition: 0,
+        epoch,
+        head_before: head.clone(),
+        writes: vec![Write::Commit(Commit {
+            key: alice(),
+            expected: head.seq,
+            state: "{}".to_owned(),
+            guard: "{}".to_owned(),
+            due: None,
+            rows: Vec::new(),
+            births: Vec::new(),
+        })],
+        journal: rows,
+        now: now(),
+    };
+    (batch, after)
+}
+
+async fn raw<T: redis::FromRedisValue>(server: &RedisServer, words: &[&str]) -> T {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut cmd = redis::cmd(words[0]);
+    cmd.arg(&words[1..]);
+    cmd.query_async(&mut connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn redis_keeps_the_contract() {
+    let server = RedisServer::start();
+    let count = AtomicU32::new(0);
+    conformance::run(async || {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        let options = options(&format!("run{n}"));
+        Arc::new(open(&server, options).await) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_made_for_another_partition_count_is_refused_with_both_numbers() {
+    let server = RedisServer::start();
+    open(&server, hasty()).await;
+    let Err(StoreError::Mismatch(why)) = RedisStore::open(&server.url(), 8, hasty()).await else {
+        panic!("it was opened");
+    };
+    assert!(why.contains("4 partitions") && why.contains('8'), "{why}");
+    for url in [
+        "redis:/x",
+        "http://h/",
+        "redis+sentinel://h:1",
+        "redis+sentinel://h:x/m",
+    ] {
+        let refused = RedisStore::open(url, 4, hasty()).await;
+        assert!(matches!(refused, Err(StoreError::Mismatch(_))), "{url}");
+    }
+}
+
+/// The caller is told that nothing is known; then it turns out that the write has landed.
+#[tokio::test]
+async fn a_write_that_times_out_is_unknown_and_lands_later() {
+    let server = RedisServer::start();
+    let store = open(&server, hasty()).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    // The server knows the script after one write; before, a late call of it would do nothing.
+    let (first, head) = batch(claim.epoch, &claim.head);
+    store.write(&first).await.unwrap();
+    let (second, after) = batch(claim.epoch, &head);
+    server.freeze();
+    let result = store.write(&second).await;
+    assert!(matches!(result, Err(WriteError::Unknown(_))), "{result:?}");
+    server.thaw();
+
+    let until = tokio::time::Instant::now() + Duration::from_secs(10);
+    while store.journal_ends(0).await.unwrap().0 != after {
+        assert!(tokio::time::Instant::now() < until, "it never landed");
+        tokio::task::yield_now().await;
+    }
+    // Reading again under a new epoch shows it.
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    assert_eq!(claim.head, after);
+    assert_eq!(store.load(&alice()).await.unwrap().unwrap().version, 2);
+    let (third, _) = batch(claim.epoch, &claim.head);
+    store.write(&third).await.unwrap();
+}
+
+/// A late write that was overtaken finds another head and is not done.
+#[tokio::test]
+async fn an_overtaken_write_is_fenced() {
+    let server = RedisServer::start();
+    let store = open(&server, hasty()).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let (first, head) = batch(claim.epoch, &claim.head);
+    store.write(&first).await.unwrap();
+    assert_eq!(store.write(&first).await, Err(WriteError::Fenced));
+    assert_eq!(store.journal_ends(0).await.unwrap().0, head);
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_fails_writes_for_certain_and_is_found_again_with_all_it_answered() {
+    let mut server = RedisServer::start();
+    let store = open(&server, hasty()).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let (first, head) = batch(claim.epoch, &claim.head);
+    store.write(&first).await.unwrap();
+    server.kill9();
+    let (second, _) = batch(claim.epoch, &head);
+    // The first write may find the old connection's end; those after it cannot connect.
+    let _ = store.write(&second).await;
+    let failed = store.write(&second).await;
+    assert!(matches!(failed, Err(WriteError::Failed(_))), "{failed:?}");
+    let read = store.load(&alice()).await;
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    assert!(!store.health().await.failing.is_empty());
+
+    server.restart();
+    assert_eq!(store.load(&alice()).await.unwrap().unwrap().version, 1);
+    store.write(&second).await.unwrap();
+}
+
+#[tokio::test]
+async fn forgotten_scripts_are_sent_again() {
+    let server = RedisServer::start();
+    let store = open(&server, hasty()).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let (first, head) = batch(claim.epoch, &claim.head);
+    store.write(&first).await.unwrap();
+    let _: String = raw(&server, &["SCRIPT", "FLUSH"]).await;
+    let (second, _) = batch(claim.epoch, &head);
+    store.write(&second).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_server_and_a_replica_refuse_for_certain_and_recover() {
+    let server = RedisServer::start();
+    let store = open(&server, hasty()).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let (first, _) = batch(claim.epoch, &claim.head);
+    let certain = async |word: &str| {
+        let result = store.write(&first).await;
+        let Err(WriteError::Failed(why)) = result else {
+            panic!("expected {word}, got {result:?}");
+        };
+        assert!(why.contains(word), "{why}");
+        let failing = store.health().await.failing;
+        assert!(!failing.is_empty(), "{word}");
+        assert_eq!(store.load(&alice()).await, Ok(None));
+    };
+    let _: String = raw(&server, &["CONFIG", "SET", "maxmemory", "100000"]).await;
+    certain("OOM").await;
+    let _: String = raw(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
+    let _: String = raw(&server, &["REPLICAOF", "127.0.0.1", "1"]).await;
+    certain("READONLY").await;
+    let _: String = raw(&server, &["REPLICAOF", "NO", "ONE"]).await;
+    store.write(&first).await.unwrap();
+    assert!(store.health().await.failing.is_empty());
+}
+
+#[tokio::test]
+async fn a_changed_password_is_certain_and_does_not_stick() {
+    let server = RedisServer::start();
+    let store = open(&server, hasty()).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let (first, _) = batch(claim.epoch, &claim.head);
+    let client = redis::Client::open(server.url()).unwrap();
+    let admin = client.get_multiplexed_async_connection().await.unwrap();
+    let set = async |password: &str| {
+        let mut cmd = redis::cmd("CONFIG");
+        cmd.arg("SET").arg("requirepass").arg(password);
+        let _: String = cmd.query_async(&mut admin.clone()).await.unwrap();
+    };
+    set("secret").await;
+    let mut kill = redis::cmd("CLIENT");
+    kill.arg("KILL")
+        .arg("TYPE")
+        .arg("normal")
+        .arg("SKIPME")
+        .arg("yes");
+    let _: i64 = kill.query_async(&mut admin.clone()).await.unwrap();
+    let _ = store.write(&first).await;
+    let refused = store.write(&first).await;
+    assert!(matches!(refused, Err(WriteError::Failed(_))), "{refused:?}");
+    set("").await;
+    store.write(&first).await.unwrap();
+}
+
+#[tokio::test]
+async fn too_few_replicas_are_reported_and_the_write_stands() {
+    let server = RedisServer::start();
+    let options = RedisOptions {
+        min_replicas: 1,
+        ..hasty()
+    };
+    let store = open(&server, options).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let (first, head) = batch(claim.epoch, &claim.head);
+    assert_eq!(
+        store.write(&first).await,
+        Err(WriteError::Unreplicated { got: 0, wanted: 1 })
+    );
+    assert_eq!(store.load(&alice()).await.unwrap().unwrap().version, 1);
+
+    let port = server.port.to_string();
+    let replica = RedisServer::start_with(&[("replicaof", &format!("127.0.0.1 {port}"))]);
+    let connected = async || {
+        let roles: Vec<redis::Value> = raw(&replica, &["ROLE"]).await;
+        format!("{roles:?}").contains("connected")
+    };
+    let until = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !connected().await {
+        assert!(tokio::time::Instant::now() < until, "no replication");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (second, _) = batch(claim.epoch, &head);
+    store.write(&second).await.unwrap();
+}
+
+#[tokio::test]
+async fn weak_settings_are_named() {
+    let server = RedisServer::start();
+    let store = open(&server, hasty()).await;
+    assert_eq!(store.health().await, securitybot::store::Health::default());
+    let set = async |name: &str, value: &str| {
+        let _: String = raw(&server, &["CONFIG", "SET", name, value]).await;
+        store.health().await
+    };
+    let health = set("appendfsync", "everysec").await;
+    assert!(health.failing.is_empty());
+    assert!(health.degraded[0].contains("2 s"), "{health:?}");
+    let health = set("maxmemory-policy", "allkeys-lru").await;
+    assert!(health.failing[0].contains("allkeys-lru"), "{health:?}");
+    set("maxmemory-policy", "noeviction").await;
+    let health = set("appendonly", "no").await;
+    assert!(health.failing[0].contains("append-only"), "{health:?}");
+
+    // A managed server that does not tell.
+    let hidden = RedisServer::start_with(&[("rename-command", "CONFIG HIDDEN")]);
+    let store = open(&hidden, hasty()).await;
+    let health = store.health().await;
+    assert!(health.failing.is_empty());
+    assert!(health.degraded[0].contains("CONFIG"), "{health:?}");
+}

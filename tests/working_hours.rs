@@ -12,7 +12,10 @@ use securitybot::core::working_hours::{deadline, zone};
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn at(zone: &TimeZone, local: DateTime) -> Timestamp {
-    let zoned = zone.to_ambiguous_zoned_datetime(local).compatible().unwrap();
+    let zoned = zone
+        .to_ambiguous_zoned_datetime(local)
+        .compatible()
+        .unwrap();
     Timestamp::from_millis(zoned.timestamp().as_millisecond())
 }
 
@@ -133,7 +136,12 @@ fn no_working_time_at_all_is_plain_time_and_a_wall_of_holidays_ends() {
     }
     let began = Instant::now();
     let absurd = Duration::from_millis(u64::MAX);
-    let due = deadline(start, absurd, &zone("Europe/Berlin"), &WorkingHours::default());
+    let due = deadline(
+        start,
+        absurd,
+        &zone("Europe/Berlin"),
+        &WorkingHours::default(),
+    );
     assert!(due > start);
     assert!(began.elapsed() < Duration::from_secs(5), "bounded work");
 }

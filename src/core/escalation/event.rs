@@ -103,7 +103,12 @@ impl machine::Effect for Effect {
         self.pager().to_string()
     }
 
+    /// Only pages are withdrawn (by an acknowledgement or the end); what tells a pager of either never
+    /// is, so it stands for no case.
     fn case(&self) -> Option<CaseId> {
-        None
+        match self {
+            Self::Page { page, .. } => Some(page.id),
+            Self::Acknowledge { .. } | Self::Resolve { .. } => None,
+        }
     }
 }

@@ -17,7 +17,11 @@ fn plain_answers_are_understood() {
         ("YES!!", Verdict::Yes, ""),
         ("y", Verdict::Yes, ""),
         ("yep, restarting nginx", Verdict::Yes, "restarting nginx"),
-        ("Yes \u{2014} restarting nginx on web-3", Verdict::Yes, "restarting nginx on web-3"),
+        (
+            "Yes \u{2014} restarting nginx on web-3",
+            Verdict::Yes,
+            "restarting nginx on web-3",
+        ),
         ("yes restarting nginx", Verdict::Yes, "restarting nginx"),
         ("that was me", Verdict::Yes, ""),
         ("That\u{2019}s me, deploying", Verdict::Yes, "deploying"),
@@ -72,7 +76,15 @@ fn what_is_not_plain_is_never_guessed() {
     ] {
         assert_eq!(read(text).0, Verdict::Ambiguous, "{text:?}");
     }
-    for text in ["", "thanks", "ok", "no problem", "what is this?", "restarting nginx", "\u{200b}"] {
+    for text in [
+        "",
+        "thanks",
+        "ok",
+        "no problem",
+        "what is this?",
+        "restarting nginx",
+        "\u{200b}",
+    ] {
         assert_eq!(read(text).0, Verdict::Nothing, "{text:?}");
     }
 }

@@ -149,7 +149,17 @@ const TURNS: &[&str] = &[
 const ALONE: &[&str] = &["i did", "i did not", "sure", "never", "correct", "mine"];
 /// What may follow a bare "no" without a stop; "no one told me" is no denial.
 const AFTER_NO: &[&str] = &[
-    "i", "it", "that", "this", "we", "he", "she", "they", "not", "definitely", "my",
+    "i",
+    "it",
+    "that",
+    "this",
+    "we",
+    "he",
+    "she",
+    "they",
+    "not",
+    "definitely",
+    "my",
 ];
 
 /// Reads one chat message. `known` are the reference codes of the person's cases.
@@ -231,7 +241,9 @@ fn words(plain: &str) -> Vec<Word> {
             "haven't" => "have not",
             other => other,
         };
-        let asks = token.trim_end_matches(['"', '\'', ')', '!', '.']).ends_with('?');
+        let asks = token
+            .trim_end_matches(['"', '\'', ')', '!', '.'])
+            .ends_with('?');
         let parts: Vec<&str> = if expanded.is_empty() {
             vec![""]
         } else {

@@ -263,7 +263,11 @@ pub fn only_a_verified_yes_snoozes(history: &[Observed]) -> Verdict {
                 continue;
             }
             let denied = view.outcome == Some(Outcome::Denied);
-            if denied && standing.values().any(|(s, k)| k == key && seen.now < s.until) {
+            if denied
+                && standing
+                    .values()
+                    .any(|(s, k)| k == key && seen.now < s.until)
+            {
                 let what = format!("the denial of {} left a snooze", view.reference);
                 return broken(P7, at, what);
             }

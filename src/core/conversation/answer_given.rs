@@ -312,7 +312,9 @@ impl Turn<'_> {
             case.id != id
                 && case.key == key
                 && case.outcome() == Some(Outcome::Verified)
-                && case.closed_at().is_some_and(|at| now.since(at) <= LOOK_BACK)
+                && case
+                    .closed_at()
+                    .is_some_and(|at| now.since(at) <= LOOK_BACK)
         });
         for case in verified {
             taken_back.notes.push(format!(

@@ -62,10 +62,7 @@ fn ran_out(case: &Case) -> (Outcome, &'static str) {
             Outcome::VerificationFailed,
             "said yes, but did not prove it in time",
         ),
-        Phase::Waiting => (
-            Outcome::NoAnswer,
-            "its time ran out behind other questions",
-        ),
+        Phase::Waiting => (Outcome::NoAnswer, "its time ran out behind other questions"),
         Phase::Asked | Phase::Closed => (Outcome::NoAnswer, "did not answer in time"),
     }
 }

@@ -137,10 +137,7 @@ impl Turn<'_> {
                     "said yes while locked after wrong codes",
                 )
             } else {
-                (
-                    Outcome::Unverifiable,
-                    "said yes, but has no second factor",
-                )
+                (Outcome::Unverifiable, "said yes, but has no second factor")
             };
             let end = End::because(outcome, because).by(self.employee_did());
             self.end(tick.case, end);

@@ -118,7 +118,11 @@ impl Turn<'_> {
             return self.late_no(id, &nothing);
         }
         let open = self.open_questions();
-        let closed: Vec<_> = self.deniable().iter().map(|c| c.as_open_question()).collect();
+        let closed: Vec<_> = self
+            .deniable()
+            .iter()
+            .map(|c| c.as_open_question())
+            .collect();
         match (open.as_slice(), closed.as_slice()) {
             ([], [only]) => {
                 let id = only.case;

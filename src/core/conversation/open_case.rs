@@ -197,10 +197,7 @@ impl Case {
 
     /// The chat may have shown it: it counts as the live question.
     pub fn is_live(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Sending | Phase::Asked | Phase::Verifying
-        )
+        matches!(self.phase, Phase::Sending | Phase::Asked | Phase::Verifying)
     }
 
     pub fn severity(&self) -> Severity {

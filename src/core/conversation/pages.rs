@@ -142,7 +142,9 @@ pub fn raise(
         .cases
         .get(&view.id)
         .map_or(DEFAULT_LADDER, |case| case.policy.ladder.as_str());
-    case_raise(view, round, urgency, because, notes, related, ladder, policy)
+    case_raise(
+        view, round, urgency, because, notes, related, ladder, policy,
+    )
 }
 
 /// The same for a case that is not in the state.
@@ -190,7 +192,10 @@ fn case_url(policy: &Policy, id: CaseId) -> String {
 pub fn case_notes(case: &Case, outcome: Outcome) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(explanation) = &case.explanation {
-        notes.push(format!("Explanation: {}", explanation.line(EXPLANATION_CHARS)));
+        notes.push(format!(
+            "Explanation: {}",
+            explanation.line(EXPLANATION_CHARS)
+        ));
     }
     if case.count > 1 {
         notes.push(format!(
@@ -248,11 +253,15 @@ pub fn flood(id: CaseId, who: &str, mut open: Vec<CaseId>, policy: &Policy) -> R
         summary: format!("{count} open questions for {who}: a flood of alerts"),
         notes: vec![
             "The questions stay open and end as usual.".to_owned(),
-            "Next: look for one cause; an account may be taken over, or a rule too loud.".to_owned(),
+            "Next: look for one cause; an account may be taken over, or a rule too loud."
+                .to_owned(),
         ],
         case: None,
         related: open,
         ladder: policy.ladder(DEFAULT_LADDER).clone(),
-        url: format!("{}/cases?employee={who}", policy.public_url.trim_end_matches('/')),
+        url: format!(
+            "{}/cases?employee={who}",
+            policy.public_url.trim_end_matches('/')
+        ),
     }
 }

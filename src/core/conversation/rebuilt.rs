@@ -36,7 +36,13 @@ pub fn rebuilt(
     let employee = step.next.employee().cloned();
     for view in open {
         let context = context_key(&view, cx);
-        fail(&mut step, view, &context, "the conversation's state was lost", cx);
+        fail(
+            &mut step,
+            view,
+            &context,
+            "the conversation's state was lost",
+            cx,
+        );
     }
     match poison {
         Some(Event::AlertsArrived { source, alerts }) => {
@@ -59,7 +65,13 @@ pub fn rebuilt(
                 let context = context_key(&view, cx);
                 let opened = Record::new(cx.now, "case_opened", Who::Source(alert.source.clone()));
                 step.records.push(opened.about(&view));
-                fail(&mut step, view, &context, "the bot failed on this alert", cx);
+                fail(
+                    &mut step,
+                    view,
+                    &context,
+                    "the bot failed on this alert",
+                    cx,
+                );
             }
         }
         // A lost answer may have been a no: somebody must look, even when no case was open.
@@ -209,7 +221,11 @@ fn fail(
         case: Some(Box::new(page_view)),
         related: Vec::new(),
         ladder: policy.ladder(&ladder).clone(),
-        url: format!("{}/cases/{}", policy.public_url.trim_end_matches('/'), view.id),
+        url: format!(
+            "{}/cases/{}",
+            policy.public_url.trim_end_matches('/'),
+            view.id
+        ),
     });
     let mut fields = vec![
         ("principal", view.principal.line(200)),

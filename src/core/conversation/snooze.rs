@@ -90,10 +90,7 @@ impl Snooze {
         accepted_at: Timestamp,
         now: Timestamp,
     ) -> bool {
-        self.stands(now)
-            && self.from < accepted_at
-            && &self.key == key
-            && severity <= self.severity
+        self.stands(now) && self.from < accepted_at && &self.key == key && severity <= self.severity
     }
 
     pub fn count(&mut self, suppressed: CaseId) {

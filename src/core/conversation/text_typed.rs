@@ -65,9 +65,8 @@ impl Turn<'_> {
         if typed.stray_reference || typed.rest.is_empty() || typed.verdict != Verdict::Nothing {
             return None;
         }
-        let meant = |id: &CaseId| {
-            typed.references.is_empty() || typed.references == [id.reference()]
-        };
+        let meant =
+            |id: &CaseId| typed.references.is_empty() || typed.references == [id.reference()];
         let theirs = |case: &&super::open_case::Case| case.identity.as_ref() == Some(&inbound.from);
         let cases = || self.next.cases.values().filter(theirs);
         let who = cases().filter(|c| c.who_asked).map(|c| c.id).next_back();
@@ -106,9 +105,7 @@ impl Turn<'_> {
                 }
             }
             [] => {
-                let live: Vec<_> = theirs
-                    .filter(|case| case.is_live())
-                    .collect();
+                let live: Vec<_> = theirs.filter(|case| case.is_live()).collect();
                 let in_time: Vec<_> = live
                     .iter()
                     .filter(|case| case.shown_before(inbound.at).is_some())
@@ -214,7 +211,11 @@ impl Turn<'_> {
                 Reply::Taken
             }
             Command::Report if typed.stray_reference || typed.references.len() > 1 => {
-                let recent = self.deniable().iter().map(|c| c.as_open_question()).collect();
+                let recent = self
+                    .deniable()
+                    .iter()
+                    .map(|c| c.as_open_question())
+                    .collect();
                 self.say(None, Content::ReportWhich { recent });
                 Reply::Taken
             }

@@ -258,7 +258,13 @@ impl<'a> Turn<'a> {
 
     fn ask(&mut self, id: CaseId) {
         let Some(identity) = self.identity().cloned() else {
-            self.end(id, pages::End::because(Outcome::Unreachable, "nobody to ask: gone from the directory"));
+            self.end(
+                id,
+                pages::End::because(
+                    Outcome::Unreachable,
+                    "nobody to ask: gone from the directory",
+                ),
+            );
             return;
         };
         self.greet();

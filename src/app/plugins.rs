@@ -19,7 +19,7 @@ use crate::plugins::factors::seal::SealKey;
 use crate::plugins::factors::totp::TotpFactor;
 use crate::plugins::formats::alertmanager::Options;
 use crate::plugins::formats::mapping::Mapping;
-use crate::plugins::pagers::alertmanager::AlertmanagerPager;
+use crate::plugins::pagers::alertmanager::{AlertmanagerPager, DEFAULT_REFRESH};
 use crate::plugins::pagers::log::LogPager;
 use crate::plugins::pagers::pagerduty::PagerDutyPager;
 use crate::plugins::pagers::webhook::WebhookPager;
@@ -27,8 +27,8 @@ use crate::plugins::pagers::Pager;
 use crate::plugins::sinks::Sink;
 use crate::plugins::sinks::jsonl::JsonlSink;
 use crate::plugins::sinks::webhook::WebhookSink;
-use crate::plugins::sources::alertmanager_api::AlertmanagerApiSource;
-use crate::plugins::sources::jsonl::JsonlSource;
+use crate::plugins::sources::alertmanager_api::AlertmanagerApi;
+use crate::plugins::sources::jsonl::JsonlFollower;
 use crate::plugins::standard_webhooks::Secret;
 use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
@@ -36,9 +36,6 @@ use crate::store::sqlite::SqliteStore;
 
 use super::StartError;
 use super::data_dir::DataDir;
-
-/// An Alertmanager forgets a page that is not sent again for three times this long.
-const ALERTMANAGER_REFRESH: Duration = Duration::from_secs(60);
 
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let partitions = config.store.partitions;
@@ -107,7 +104,7 @@ pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
             PagerKind::Alertmanager { url } => Arc::new(AlertmanagerPager::new(
                 name,
                 url.as_str(),
-                ALERTMANAGER_REFRESH,
+                DEFAULT_REFRESH,
                 client.clone(),
                 now.clone(),
             )),
@@ -159,7 +156,7 @@ pub fn polled(config: &Config) -> Result<Vec<(SourceId, MakeSource)>, StartError
                 let (id, client) = (id.clone(), client.clone());
                 let options = Options { principal_label, cluster };
                 Arc::new(move || {
-                    Box::new(AlertmanagerApiSource::new(
+                    Box::new(AlertmanagerApi::new(
                         id.clone(),
                         url.as_str(),
                         every,
@@ -174,7 +171,7 @@ pub fn polled(config: &Config) -> Result<Vec<(SourceId, MakeSource)>, StartError
                     .map_err(|error| StartError::Config(format!("sources {id}: map: {error}")))?;
                 Arc::new(move || {
                     let mapping = Mapping::compile(&map).expect("compiled before");
-                    Box::new(JsonlSource::new(id.clone(), Path::new(&path), every, mapping))
+                    Box::new(JsonlFollower::new(id.clone(), Path::new(&path), every, mapping))
                 })
             }
         };

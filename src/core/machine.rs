@@ -142,6 +142,9 @@ pub struct Guard {
     /// The last accepted TOTP step.
     pub last_step: Option<u64>,
     pub locked_until: Option<Timestamp>,
+    /// The kinds of factors enrolled; their seeds are rows of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<String>,
 }
 
 /// A row beside the states, for lists and look-ups: derived data, written by the same commit.

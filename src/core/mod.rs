@@ -4,16 +4,20 @@
 //! [`machine::Step`]. The actors around it only load, commit and act.
 
 pub mod alert;
+pub mod answer;
 pub mod case;
+pub mod context;
 pub mod conversation;
 pub mod employee;
 pub mod escalation;
 pub mod ids;
+pub mod invariants;
 pub mod machine;
 pub mod page;
 pub mod policy;
 pub mod record;
 pub mod rollup;
+pub mod routing;
 pub mod text;
 pub mod time;
 pub mod working_hours;

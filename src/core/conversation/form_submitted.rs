@@ -1,0 +1,271 @@
+//! The form came back: explanation, ticks and the verdict on the code. Acceptance, single use of the
+//! code and the outcome are one step, so that a code can never prove twice and a refused one never once.
+
+use std::time::Duration;
+
+use crate::core::alert::Severity;
+use crate::core::case::Outcome;
+use crate::core::ids::CaseId;
+use crate::core::policy::Explanation;
+use crate::core::text::Untrusted;
+
+use super::effect::{CodeRefusal, Content};
+use super::event::{Inbound, Proof, Reply, Tick};
+use super::open_case::{Case, Phase};
+use super::pages::End;
+use super::turn::Turn;
+
+/// This many refused codes without a good one between lock the employee.
+const WRONG_CODES: u32 = 5;
+const FIRST_LOCK: Duration = Duration::from_secs(60 * 60);
+/// Doubling stops here: a lock ends by itself within a day.
+const LONGEST_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
+/// TOTP, RFC 6238.
+const TOTP: &str = "totp";
+
+impl Turn<'_> {
+    pub fn form_submitted(
+        &mut self,
+        inbound: &Inbound,
+        id: CaseId,
+        ticks: &[Tick],
+        explanation: &Untrusted,
+        proof: Option<&Proof>,
+    ) -> Reply {
+        let Some(case) = self.next.cases.get(&id) else {
+            if !self.may_answer(inbound, None) {
+                return self.refuse_stranger(None);
+            }
+            return Reply::NotFound;
+        };
+        if !self.may_answer(inbound, Some(case)) || !case.sent {
+            return self.refuse_stranger(Some(id));
+        }
+        let (open, revision) = (case.is_open(), case.revision);
+        if self.next.has_seen(&inbound.event_id) {
+            return self.already_answered(id, "the same event again");
+        }
+        self.next.remember_event(&inbound.event_id);
+        if !open && !self.any_open(ticks, inbound) {
+            return self.late_note(id, "yes with a code");
+        }
+        let ticks = if ticks.is_empty() && open {
+            // A form with one question needs no tick; its case stopped folding at the yes.
+            vec![Tick { case: id, revision }]
+        } else {
+            self.answerable(ticks, inbound)
+        };
+        if ticks.is_empty() {
+            return refused("Please tick the questions you answer with yes.");
+        }
+        let locked = self.next.is_locked(self.now());
+        if locked || !self.next.is_enrolled() {
+            for tick in &ticks {
+                self.begin(tick, explanation);
+            }
+            self.end_unproved(&ticks, locked);
+            return if locked {
+                refused("Codes are locked for now; the security team has been told.")
+            } else {
+                Reply::Taken
+            };
+        }
+        if let Err(reply) = self.explain(&ticks, explanation) {
+            return reply;
+        }
+        match proof {
+            None => refused("Please enter the code from your authenticator app."),
+            Some(Proof::Unavailable { reason }) => {
+                self.record(id, "code_unchecked", self.employee_did(), reason.clone());
+                refused("The code could not be checked right now. Please try again in a minute.")
+            }
+            Some(Proof::Totp { step: None }) => self.code_refused(id, &ticks, CodeRefusal::Wrong),
+            Some(Proof::Totp { step: Some(step) }) => {
+                if self.next.last_step.is_some_and(|last| *step <= last) {
+                    return self.code_refused(id, &ticks, CodeRefusal::AlreadyUsed);
+                }
+                self.next.last_step = Some(*step);
+                self.next.refused = 0;
+                self.code_accepted(&ticks, explanation);
+                Reply::Taken
+            }
+        }
+    }
+
+    fn any_open(&self, ticks: &[Tick], inbound: &Inbound) -> bool {
+        !self.answerable(ticks, inbound).is_empty()
+    }
+
+    /// Ticks of open questions of this person that were put to them, each once.
+    fn answerable(&self, ticks: &[Tick], inbound: &Inbound) -> Vec<Tick> {
+        let mut kept: Vec<Tick> = Vec::new();
+        for tick in ticks {
+            let answerable = self.next.cases.get(&tick.case).is_some_and(|case: &Case| {
+                case.is_live()
+                    && case.identity.as_ref() == Some(&inbound.from)
+                    && tick.revision <= case.revision
+            });
+            if answerable && kept.iter().all(|t| t.case != tick.case) {
+                kept.push(tick.clone());
+            }
+        }
+        kept
+    }
+
+    /// A tick is a yes: from here on nothing is folded in.
+    fn begin(&mut self, tick: &Tick, explanation: &Untrusted) {
+        let now = self.now();
+        let Some(case) = self.next.cases.get_mut(&tick.case) else {
+            return;
+        };
+        if !explanation.is_empty() {
+            case.explanation = Some(explanation.clone());
+        }
+        case.folding_over = true;
+        if case.phase != Phase::Verifying {
+            case.answered_at = Some(now);
+            self.record(tick.case, "answer_given", self.employee_did(), "yes");
+        }
+        self.touched.insert(tick.case);
+    }
+
+    fn end_unproved(&mut self, ticks: &[Tick], locked: bool) {
+        for tick in ticks {
+            let (outcome, because) = if locked {
+                (
+                    Outcome::VerificationFailed,
+                    "said yes while locked after wrong codes",
+                )
+            } else {
+                (Outcome::Unverifiable, "said yes, but has no second factor")
+            };
+            let end = End::because(outcome, because).by(self.employee_did());
+            self.end(tick.case, end);
+        }
+    }
+
+    /// Takes the explanation for every tick; a missing one is asked for before any code counts.
+    fn explain(&mut self, ticks: &[Tick], explanation: &Untrusted) -> Result<(), Reply> {
+        let missing = ticks.iter().any(|tick| {
+            self.next.cases.get(&tick.case).is_some_and(|case| {
+                case.policy.explanation == Explanation::Required
+                    && case.explanation.is_none()
+                    && explanation.is_empty()
+            })
+        });
+        if missing {
+            return Err(refused(
+                "Please say in a few words what it was for. The code has not been used.",
+            ));
+        }
+        // Kept from here on: a wrong code does not cost the words.
+        for tick in ticks {
+            if let Some(case) = self.next.cases.get_mut(&tick.case)
+                && case.phase == Phase::Verifying
+                && !explanation.is_empty()
+            {
+                case.explanation = Some(explanation.clone());
+                self.touched.insert(tick.case);
+            }
+        }
+        Ok(())
+    }
+
+    fn code_accepted(&mut self, ticks: &[Tick], explanation: &Untrusted) {
+        for tick in ticks {
+            let current = self
+                .next
+                .cases
+                .get(&tick.case)
+                .is_some_and(|case| case.revision == tick.revision);
+            if current {
+                self.begin(tick, explanation);
+                self.verified(tick.case, TOTP);
+            } else {
+                self.outdated(tick.case);
+            }
+        }
+    }
+
+    /// Its revision rose while the form was open: it stays open and is asked afresh.
+    fn outdated(&mut self, id: CaseId) {
+        if let Some(case) = self.next.cases.get_mut(&id) {
+            case.folding_over = true;
+            case.freshened = true;
+            if case.phase == Phase::Verifying {
+                case.phase = Phase::Asked;
+            }
+        }
+        let detail = "yes to a revision which has changed since; asked afresh";
+        self.record(id, "answer_outdated", self.employee_did(), detail);
+        self.touched.insert(id);
+        self.refresh(id);
+    }
+
+    /// Told, counted; the fifth ends the cases on the form and locks.
+    fn code_refused(&mut self, id: CaseId, ticks: &[Tick], why: CodeRefusal) -> Reply {
+        self.next.refused += 1;
+        let left = WRONG_CODES.saturating_sub(self.next.refused);
+        let detail = match why {
+            CodeRefusal::AlreadyUsed => "the code, or a later one, was used already",
+            _ => "wrong code",
+        };
+        self.record(id, "code_refused", self.employee_did(), detail);
+        if left > 0 {
+            let tries = if left == 1 { "try is" } else { "tries are" };
+            return refused(&match why {
+                CodeRefusal::AlreadyUsed => format!(
+                    "That code was used already. Please wait for the next one; {left} {tries} left."
+                ),
+                _ => format!("That code is not right; {left} {tries} left."),
+            });
+        }
+        self.lock();
+        let mut on_form: Vec<CaseId> = ticks.iter().map(|tick| tick.case).collect();
+        if !on_form.contains(&id) {
+            on_form.push(id);
+        }
+        for case in on_form {
+            let end = End::because(
+                Outcome::VerificationFailed,
+                format!("said yes, but gave {WRONG_CODES} wrong codes"),
+            );
+            self.end(
+                case,
+                End {
+                    urgency: Some(Severity::Critical),
+                    ..end.by(self.employee_did())
+                },
+            );
+        }
+        let locked_until = self.next.locked_until;
+        self.say(
+            None,
+            Content::CodeRefused {
+                why: CodeRefusal::Locked,
+                locked_until,
+            },
+        );
+        refused("That was one wrong code too many; the security team has been told.")
+    }
+
+    fn lock(&mut self) {
+        let now = self.now();
+        let doubled = u32::try_from(self.next.locks.len()).unwrap_or(u32::MAX);
+        let length = FIRST_LOCK
+            .saturating_mul(2u32.saturating_pow(doubled))
+            .min(LONGEST_LOCK);
+        let until = now.after(length);
+        self.next.locks.push(now);
+        self.next.locked_until = Some(until);
+        self.next.refused = 0;
+        let detail = format!("no code counts until {until}");
+        self.record_person("employee_locked", self.employee_did(), detail);
+    }
+}
+
+fn refused(message: &str) -> Reply {
+    Reply::ProofRefused {
+        message: message.to_owned(),
+    }
+}

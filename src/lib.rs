@@ -8,6 +8,7 @@ pub mod actors;
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod http;
 pub mod messages;
 pub mod plugins;
 pub mod store;

@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod core;
+pub mod http;
 pub mod messages;
 pub mod plugins;
 pub mod store;

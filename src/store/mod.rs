@@ -8,6 +8,8 @@
 //! and the named writes are why. After [`WriteError::Unknown`] it may or may not be there, or still
 //! arrive: the caller must forget what it believed and read again. Reads see every write that returned.
 
+pub mod journal;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

@@ -20,6 +20,8 @@ pub mod redis;
 mod shape;
 pub mod sqlite;
 
+pub mod journal;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

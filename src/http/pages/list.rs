@@ -1,0 +1,148 @@
+//! The start page: what needs a human first (worst, then oldest), what is being asked, what just ended.
+
+use std::cmp::Reverse;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use futures_util::future::try_join_all;
+
+use super::view::{self, CaseLine, EscalationLine};
+use super::{Frame, enter, error_page, render};
+use crate::core::case::{CaseView, Outcome};
+use crate::core::machine::Collection;
+use crate::http::error::ApiError;
+use crate::http::query::{MAX_LIMIT, Params};
+use crate::http::rows::{self, EscalationRow};
+use crate::http::{Http, session::Session};
+use crate::store::RowQuery;
+
+pub const FILTERS: [&str; 5] = ["employee", "rule", "outcome", "cursor", "auto"];
+const RECENT: usize = 25;
+
+#[derive(Template)]
+#[template(path = "operator/list.html")]
+struct ListPage {
+    frame: Frame,
+    escalations: Vec<EscalationLine>,
+    open: Vec<CaseLine>,
+    closed: Vec<CaseLine>,
+    /// Further back than the first page.
+    is_older: bool,
+    older: Option<String>,
+    employee: String,
+    rule: String,
+    outcomes: Vec<Choice>,
+    is_filtered: bool,
+    /// Toggles the reload.
+    auto_link: String,
+}
+
+struct Choice {
+    value: &'static str,
+    label: String,
+    chosen: bool,
+}
+
+/// `GET /`.
+pub async fn show(http: web::Data<Http>, request: HttpRequest) -> HttpResponse {
+    let session = match enter(&http, &request).await {
+        Ok(session) => session,
+        Err(elsewhere) => return elsewhere,
+    };
+    match page(&http, &request, &session).await {
+        Ok(page) => render(StatusCode::OK, &page),
+        Err(error) => error_page(&session, &error, "/"),
+    }
+}
+
+async fn page(http: &Http, request: &HttpRequest, session: &Session) -> Result<ListPage, ApiError> {
+    let params = Params::parse(request.query_string(), &FILTERS)?;
+    let now = http.now();
+    let filter = |names: &[&'static str]| -> Vec<(&'static str, String)> {
+        names
+            .iter()
+            .filter_map(|name| Some((*name, params.get(name)?.to_owned())))
+            .collect()
+    };
+    let outcome = params.word("outcome", &Outcome::ALL.map(Outcome::name))?;
+
+    let mut closed_query = params.rows(Collection::Cases, {
+        let mut fields = filter(&["employee", "rule", "outcome"]);
+        fields.push(("state", "closed".to_owned()));
+        fields
+    })?;
+    closed_query.limit = RECENT;
+    let closed = rows::cases(http, &closed_query).await?;
+
+    let mut open = Vec::new();
+    for state in ["queued", "asked", "verifying"] {
+        let mut fields = filter(&["employee", "rule"]);
+        fields.push(("state", state.to_owned()));
+        open.extend(rows::list::<CaseView>(http, &all(Collection::Cases, fields)).await?.items);
+    }
+    open.sort_by_key(|case| (Reverse(case.severity), case.opened_at));
+
+    let is_auto = params.get("auto").is_some();
+    let filters = filter(&["employee", "rule", "outcome"]);
+    let older = closed.next.map(|next| format!("{}#closed", link(&filters, ("cursor", &next))));
+    let auto_link = link(&filters, ("auto", if is_auto { "" } else { "1" }));
+    let mut frame = Frame::new("Open work", "/", session);
+    frame.auto = is_auto;
+    Ok(ListPage {
+        frame,
+        escalations: escalations(http).await?,
+        open: open.iter().map(|case| view::case_line(case, now)).collect(),
+        closed: closed.items.iter().map(|case| view::case_line(case, now)).collect(),
+        is_older: params.get("cursor").is_some(),
+        older,
+        employee: params.get("employee").unwrap_or_default().to_owned(),
+        rule: params.get("rule").unwrap_or_default().to_owned(),
+        outcomes: Outcome::ALL
+            .iter()
+            .map(|one| Choice {
+                value: one.name(),
+                label: view::outcome(*one).word,
+                chosen: outcome == Some(one.name()),
+            })
+            .collect(),
+        is_filtered: !filters.is_empty(),
+        auto_link,
+    })
+}
+
+/// This page with its filters and one parameter more.
+fn link(filters: &[(&'static str, String)], more: (&str, &str)) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(filters);
+    query.append_pair(more.0, more.1);
+    format!("/?{}", query.finish())
+}
+
+/// Never filtered: no filter may hide what nobody has taken yet.
+async fn escalations(http: &Http) -> Result<Vec<EscalationLine>, ApiError> {
+    let mut open: Vec<EscalationRow> = Vec::new();
+    for state in ["open", "acknowledged"] {
+        let query = all(Collection::Escalations, vec![("state", state.to_owned())]);
+        open.extend(rows::list(http, &query).await?.items);
+    }
+    open.sort_by_key(|row| (row.acknowledged_by.is_some(), Reverse(row.urgency), row.opened_at));
+    let cases = try_join_all(open.iter().map(|row| rows::case(http, row.id))).await?;
+    let now = http.now();
+    Ok(open
+        .iter()
+        .zip(&cases)
+        .map(|(row, case)| view::escalation_line(row, case.as_ref(), now))
+        .collect())
+}
+
+fn all(collection: Collection, fields: Vec<(&'static str, String)>) -> RowQuery {
+    RowQuery {
+        collection,
+        fields,
+        since: None,
+        until: None,
+        limit: MAX_LIMIT,
+        cursor: None,
+    }
+}

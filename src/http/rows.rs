@@ -1,0 +1,190 @@
+//! Cases, escalations, snoozes and quarantine as the store lists them, read for API and pages alike.
+//! Their bodies are written by the machines; only what is shown is read here, the rest is tolerated.
+
+use futures_util::future::try_join_all;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use crate::core::alert::Severity;
+use crate::core::case::{CaseView, EscalationState, EscalationView};
+use crate::core::ids::{AggregateKey, CaseId, OperatorName};
+use crate::core::machine::{Collection, Row};
+use crate::core::record::Record;
+use crate::core::time::Timestamp;
+use crate::store::RowQuery;
+
+use super::Http;
+use super::error::ApiError;
+use super::query::next_cursor;
+
+/// The `escalations` row as far as HTTP needs it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct EscalationRow {
+    pub id: CaseId,
+    pub kind: String,
+    #[serde(default)]
+    pub case: Value,
+    pub state: EscalationState,
+    pub level: u32,
+    pub round: u32,
+    pub urgency: Severity,
+    #[serde(deserialize_with = "instant")]
+    pub opened_at: Timestamp,
+    pub partition: u16,
+    #[serde(default)]
+    pub acknowledged_by: Option<OperatorName>,
+    #[serde(default)]
+    pub resolved_by: Option<OperatorName>,
+    #[serde(default)]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub summary: String,
+    #[serde(default)]
+    pub notes: Vec<String>,
+    #[serde(default)]
+    pub related: Vec<CaseId>,
+}
+
+impl EscalationRow {
+    pub fn view(&self) -> EscalationView {
+        EscalationView {
+            state: self.state,
+            level: self.level,
+            acknowledged_by: self.acknowledged_by.clone(),
+            resolved_by: self.resolved_by.clone(),
+            reason: self.reason.clone(),
+        }
+    }
+
+    /// The id of its case; what is no case has none.
+    pub fn case_id(&self) -> Option<CaseId> {
+        let id = match &self.case {
+            Value::Object(case) => case.get("id")?.as_str()?,
+            other => other.as_str()?,
+        };
+        CaseId::parse(id)
+    }
+
+    pub fn key(&self) -> AggregateKey {
+        AggregateKey::escalation(self.id, self.partition)
+    }
+
+    /// CONTRACT, `GET /v1/escalations`.
+    pub fn json(&self) -> Value {
+        json!({
+            "id": self.id, "kind": self.kind, "case": self.case_id(), "state": self.state,
+            "level": self.level, "round": self.round, "urgency": self.urgency,
+            "opened_at": self.opened_at.to_rfc3339(), "summary": self.summary,
+            "acknowledged_by": self.acknowledged_by, "resolved_by": self.resolved_by,
+            "reason": self.reason, "notes": self.notes, "related": self.related,
+        })
+    }
+}
+
+/// The `snoozes` row.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SnoozeRow {
+    pub id: String,
+    pub employee: String,
+    pub rule: String,
+    #[serde(default)]
+    pub context: std::collections::BTreeMap<String, crate::core::text::Untrusted>,
+    pub severity: Severity,
+    pub case: CaseId,
+    #[serde(deserialize_with = "instant")]
+    pub from: Timestamp,
+    #[serde(deserialize_with = "instant")]
+    pub until: Timestamp,
+    #[serde(default)]
+    pub suppressed: u64,
+}
+
+impl SnoozeRow {
+    pub fn json(&self) -> Value {
+        json!({
+            "id": self.id, "employee": self.employee, "rule": self.rule, "context": self.context,
+            "severity": self.severity, "case": self.case, "from": self.from.to_rfc3339(),
+            "until": self.until.to_rfc3339(), "suppressed": self.suppressed,
+        })
+    }
+}
+
+/// Machines may store instants as milliseconds or as RFC 3339.
+fn instant<'de, D: Deserializer<'de>>(d: D) -> Result<Timestamp, D::Error> {
+    match Value::deserialize(d)? {
+        Value::Number(millis) => millis.as_i64().map(Timestamp::from_millis),
+        Value::String(text) => Timestamp::parse_rfc3339(&text),
+        _ => None,
+    }
+    .ok_or_else(|| D::Error::custom("expected an instant"))
+}
+
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub next: Option<String>,
+}
+
+pub fn read<T: DeserializeOwned>(row: &Row) -> Result<T, ApiError> {
+    serde_json::from_str(&row.body).map_err(|error| {
+        let what = format!("{} {}", row.collection.name(), row.id);
+        tracing::error!(%error, what, "a row cannot be read");
+        ApiError::broken(format!("{what} cannot be read: {error}"))
+    })
+}
+
+pub async fn list<T: DeserializeOwned>(http: &Http, query: &RowQuery) -> Result<Page<T>, ApiError> {
+    let page = http.store.rows(query).await?;
+    Ok(Page {
+        items: page.rows.iter().map(read).collect::<Result<_, _>>()?,
+        next: next_cursor(query, &page),
+    })
+}
+
+/// Cases with their escalations joined.
+pub async fn cases(http: &Http, query: &RowQuery) -> Result<Page<CaseView>, ApiError> {
+    let mut page: Page<CaseView> = list(http, query).await?;
+    let escalations =
+        try_join_all(page.items.iter().map(|case| escalation(http, case.id))).await?;
+    for (case, escalation) in page.items.iter_mut().zip(escalations) {
+        case.escalation = escalation.map(|row| row.view());
+    }
+    Ok(page)
+}
+
+pub async fn case(http: &Http, id: CaseId) -> Result<Option<CaseView>, ApiError> {
+    let Some(row) = http.store.row(Collection::Cases, &id.to_string()).await? else {
+        return Ok(None);
+    };
+    let mut case: CaseView = read(&row)?;
+    case.escalation = escalation(http, id).await?.map(|row| row.view());
+    Ok(Some(case))
+}
+
+pub async fn escalation(http: &Http, id: CaseId) -> Result<Option<EscalationRow>, ApiError> {
+    let row = http
+        .store
+        .row(Collection::Escalations, &id.to_string())
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The records of a case, oldest first.
+pub async fn timeline(http: &Http, id: CaseId) -> Result<Vec<Record>, ApiError> {
+    let rows = http.store.timeline(id).await?;
+    Ok(rows
+        .iter()
+        .filter_map(|row| {
+            serde_json::from_str(&row.body)
+                .inspect_err(|error| {
+                    tracing::error!(%error, seq = row.seq, "a journal record cannot be read");
+                })
+                .ok()
+        })
+        .collect())
+}
+
+/// An id in a path; what is no id names nothing, so it is a 404.
+pub fn case_id(text: &str, what: &str) -> Result<CaseId, ApiError> {
+    CaseId::parse(text).ok_or_else(|| ApiError::not_found(what))
+}

@@ -1,0 +1,293 @@
+//! The API: who may, what is filtered, what no longer applies, and that the operator's name travels.
+
+mod http_support;
+
+use http_support::samples::{self, Sample};
+use http_support::Bench;
+use reqwest::Method;
+use securitybot::core::conversation;
+use securitybot::core::escalation;
+use securitybot::core::machine::Collection;
+use securitybot::core::record::Who;
+use securitybot::http::access::Role;
+use securitybot::http::{ENDPOINTS, Needs, Readiness, document};
+use serde_json::{Value, json};
+
+fn closed(outcome: &'static str, minutes_ago: u64) -> Sample {
+    Sample {
+        state: "closed",
+        outcome: Some(outcome),
+        minutes_ago,
+        ..Sample::default()
+    }
+}
+
+async fn body(bench: &Bench, path: &str) -> Value {
+    let response = bench.get(path, "vera-token").await;
+    assert_eq!(response.status(), 200, "{path}");
+    response.json().await.unwrap()
+}
+
+#[actix_web::test]
+async fn every_operator_route_refuses_strangers_and_the_role_below() {
+    let bench = Bench::start().await;
+    for endpoint in ENDPOINTS {
+        let Needs::Operator(role) = endpoint.needs else {
+            continue;
+        };
+        let method: Method = endpoint.method.to_uppercase().parse().unwrap();
+        let path = endpoint.path.replace("{id}", "x");
+        let as_token = |token: &str| {
+            let request = bench.request(method.clone(), &path).bearer_auth(token);
+            async { request.send().await.unwrap().status().as_u16() }
+        };
+        assert_eq!(as_token("wrong").await, 401, "{method} {path}");
+        assert_eq!(as_token("local-token").await, 401, "{method} {path}");
+        let below = match role {
+            Role::Viewer => None,
+            Role::Responder => Some("vera-token"),
+            Role::Admin => Some("sam-token"),
+        };
+        if let Some(below) = below {
+            assert_eq!(as_token(below).await, 403, "{method} {path}");
+        }
+        let allowed = as_token("admin-token").await;
+        assert!(allowed != 401 && allowed != 403, "{method} {path}: {allowed}");
+    }
+}
+
+/// Asks the running server: whatever answers anything but "no such address" must be described.
+#[actix_web::test]
+async fn the_openapi_document_lists_every_route_that_is_served() {
+    let bench = Bench::start().await;
+    let served = bench.request(Method::GET, "/v1/openapi.json").send().await.unwrap();
+    let served: Value = served.json().await.unwrap();
+    assert_eq!(served, document());
+    let paths = served["paths"].as_object().unwrap();
+    let mut listed = 0;
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().unwrap() {
+            listed += 1;
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let request = bench.request(method.clone(), &path.replace("{id}", "x"));
+            let status = request.bearer_auth("admin-token").send().await.unwrap().status();
+            assert_ne!(status, 405, "{method} {path}");
+            let described = operation["responses"].as_object().unwrap();
+            let code = status.as_str();
+            assert!(described.contains_key(code), "{method} {path} answered {code}");
+        }
+    }
+    assert_eq!(listed, ENDPOINTS.len());
+    for needed in ["/v1/alerts", "/v1/cases", "/v1/cases/{id}/close", "/healthz", "/metrics"] {
+        assert!(paths.contains_key(needed), "{needed}");
+    }
+    let text = served.to_string();
+    for reference in text.split("#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(served["components"]["schemas"][name].is_object(), "{name}");
+    }
+}
+
+#[actix_web::test]
+async fn cases_are_filtered_and_paged_without_gap_or_repeat() {
+    let bench = Bench::start().await;
+    for nth in 0..5 {
+        samples::case(&bench.store, nth, &closed("verified", 10 + nth));
+    }
+    let denied = samples::case(&bench.store, 9, &closed("denied", 3));
+    samples::escalation(&bench.store, denied, "open", "high", Some(denied));
+
+    let one = body(&bench, "/v1/cases?alert=a9").await;
+    assert_eq!(one["cases"][0]["escalation"]["state"], "open");
+    assert!(one["cases"][0].get("evidence").is_none());
+    let mut seen = Vec::new();
+    let mut path = "/v1/cases?outcome=verified&limit=2".to_owned();
+    loop {
+        let page = body(&bench, &path).await;
+        let ids = page["cases"].as_array().unwrap().iter();
+        seen.extend(ids.map(|case| case["alerts"][0]["id"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => path = format!("/v1/cases?outcome=verified&limit=2&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["a0", "a1", "a2", "a3", "a4"]);
+    let since = samples::ago(11).to_rfc3339();
+    let until = samples::ago(10).to_rfc3339();
+    let window = body(&bench, &format!("/v1/cases?since={since}&until={until}")).await;
+    assert_eq!(window["cases"].as_array().unwrap().len(), 1, "since is in, until is out");
+
+    let page = body(&bench, "/v1/cases?outcome=verified&limit=2").await;
+    let alien = format!("/v1/cases?outcome=denied&cursor={}", page["next"].as_str().unwrap());
+    for (path, names) in [
+        (alien.as_str(), "cursor"),
+        ("/v1/cases?cursor=MTI", "cursor"),
+        ("/v1/cases?limit=0", "limit"),
+        ("/v1/cases?limit=501", "limit"),
+        ("/v1/cases?since=yesterday", "since"),
+        ("/v1/cases?outcome=good", "outcome"),
+        ("/v1/cases?state=open", "state"),
+        ("/v1/cases?colour=red", "colour"),
+        ("/v1/cases?rule=a&rule=b", "rule"),
+        ("/v1/escalations?state=closed", "state"),
+    ] {
+        let response = bench.get(path, "vera-token").await;
+        assert_eq!(response.status(), 400, "{path}");
+        let error: Value = response.json().await.unwrap();
+        assert!(error["error"].as_str().unwrap().starts_with(names), "{path}: {error}");
+    }
+}
+
+#[actix_web::test]
+async fn one_case_comes_with_its_timeline_and_evidence() {
+    let bench = Bench::start().await;
+    let id = samples::case(&bench.store, 1, &Sample::default());
+    samples::record(&bench.store, id, 5, "case_opened", Who::Bot, "");
+    samples::record(&bench.store, id, 4, "note_added", Who::Operator("sam".into()), "called her");
+    let case = body(&bench, &format!("/v1/cases/{id}")).await;
+    assert_eq!(
+        case["timeline"][1],
+        json!({"at": samples::ago(4).to_rfc3339(), "what": "note_added", "who": "operator sam", "detail": "called her"})
+    );
+    assert_eq!(case["evidence"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.get("/v1/cases/nonsense", "vera-token").await.status(), 404);
+    *bench.store.is_down.lock().unwrap() = true;
+    let down = bench.get(&format!("/v1/cases/{id}"), "vera-token").await;
+    assert_eq!(down.status(), 503);
+}
+
+#[actix_web::test]
+async fn an_act_carries_the_operators_name_and_a_second_one_is_409() {
+    let bench = Bench::start().await;
+    let id = samples::case(&bench.store, 1, &Sample::default());
+    let unknown = Sample { employee: None, ..Sample::default() };
+    let stranger = samples::case(&bench.store, 2, &unknown);
+    samples::escalation(&bench.store, id, "open", "high", Some(id));
+
+    let close = format!("/v1/cases/{id}/close");
+    let reason = json!({"reason": "known maintenance"});
+    assert_eq!(bench.post(&close, "sam-token", &json!({"reason": " "})).await.status(), 400);
+    let done = bench.post(&close, "sam-token", &reason).await;
+    assert_eq!(done.status(), 200);
+    assert_eq!(done.json::<Value>().await.unwrap()["outcome"], "closed");
+    assert_eq!(bench.post(&close, "sam-token", &reason).await.status(), 409);
+    let note = format!("/v1/cases/{stranger}/notes");
+    assert_eq!(bench.post(&note, "sam-token", &json!({"text": "who is it?"})).await.status(), 200);
+
+    let ack = format!("/v1/escalations/{id}/ack");
+    let acked = bench.post(&ack, "sam-token", &json!({})).await;
+    assert_eq!(acked.status(), 200);
+    assert_eq!(acked.json::<Value>().await.unwrap()["escalation"]["acknowledged_by"], "sam");
+    let resolve = format!("/v1/escalations/{id}/resolve");
+    assert_eq!(bench.post(&resolve, "sam-token", &reason).await.status(), 200);
+    assert_eq!(bench.post(&resolve, "admin-token", &reason).await.status(), 409);
+    assert_eq!(bench.post(&format!("/v1/escalations/{stranger}/ack"), "sam-token", &json!({})).await.status(), 404);
+
+    let log = bench.log.lock().unwrap();
+    let receivers: Vec<_> = log.delivered.iter().map(|(to, _)| to.as_str()).collect();
+    assert_eq!(receivers, ["employee/alice", "employee/alice", "unknown/mallory"]);
+    assert!(log.delivered.iter().all(|(_, event)| match event {
+        conversation::Event::CaseClosed { operator, .. }
+        | conversation::Event::NoteAdded { operator, .. } => operator.as_str() == "sam",
+        _ => false,
+    }));
+    assert_eq!(log.escalated[0].0, format!("escalation/{id}"));
+    assert!(matches!(&log.escalated[1].1, escalation::Event::Resolved { operator, reason }
+        if operator.as_str() == "sam" && reason == "known maintenance"));
+}
+
+#[actix_web::test]
+async fn snoozes_quarantine_and_employees_do_what_they_say() {
+    let bench = Bench::start().await;
+    samples::snooze(&bench.store, "s1", 60);
+    samples::snooze(&bench.store, "s0", 0);
+    let listed = body(&bench, "/v1/snoozes?employee=alice").await;
+    assert_eq!(listed["snoozes"].as_array().unwrap().len(), 1, "expired ones are not listed");
+    let ended = bench.request(Method::DELETE, "/v1/snoozes/s1").bearer_auth("sam-token");
+    assert_eq!(ended.send().await.unwrap().status(), 200);
+
+    let mut mended = json!({"principal": "alice", "rule": "SudoRoot", "title": "t", "id": "q"});
+    samples::quarantined(&bench.store, "q1", &json!({"alerts": [mended]}).to_string());
+    mended["rule"] = json!("nmap");
+    samples::quarantined(&bench.store, "q2", &json!({"alerts": [mended]}).to_string());
+    let listed = body(&bench, "/v1/quarantine").await;
+    assert!(listed["quarantine"][0].get("payload").is_none());
+    assert_eq!(bench.post("/v1/quarantine/q1/replay", "admin-token", &json!({})).await.status(), 200);
+    assert_eq!(bench.post("/v1/quarantine/q2/replay", "admin-token", &json!({})).await.status(), 409);
+    assert_eq!(bench.store.ids(Collection::Quarantine), ["q2"], "kept until it is accepted");
+
+    let enrolled = bench.post("/v1/employees/alice/factors/totp", "admin-token", &json!({})).await;
+    let uri = enrolled.json::<Value>().await.unwrap();
+    assert_eq!(uri["otpauth_uri"], "otpauth://totp/alice@example.com?secret=ABC");
+    let links = "/v1/employees/alice/links";
+    let chat = bench.post(links, "admin-token", &json!({"kind": "chat"})).await;
+    assert!(chat.json::<Value>().await.unwrap()["url"].as_str().unwrap().contains("/chat/"));
+    assert_eq!(bench.post(links, "admin-token", &json!({"kind": "enroll"})).await.status(), 409);
+    assert_eq!(bench.post("/v1/employees/nobody/links", "admin-token", &json!({})).await.status(), 404);
+    assert_eq!(bench.post("/v1/employees/alice/unlock", "admin-token", &json!({})).await.status(), 404);
+    let test = bench.post("/v1/pages/test", "admin-token", &json!({})).await;
+    assert_eq!(test.json::<Value>().await.unwrap()["pagers"], json!(["log"]));
+    let log = bench.log.lock().unwrap();
+    assert!(log.delivered.iter().any(|(_, event)| matches!(event,
+        conversation::Event::FactorEnrolled { sealed_seed, .. } if sealed_seed == "sealed for alice")));
+}
+
+#[actix_web::test]
+async fn explain_says_what_would_happen_and_does_nothing() {
+    let bench = Bench::start().await;
+    samples::snooze(&bench.store, "s1", 60);
+    let alert = |principal: &str, host: &str| {
+        json!({"principal": principal, "rule": "sudo", "title": "sudo -i",
+            "context": {"host": host, "source_address": "10.0.0.7"}})
+    };
+    for (principal, host, outcome) in [
+        ("alice", "web-3", "snoozed"),
+        ("alice", "web-4", "ask"),
+        ("oscar", "web-3", "opted_out"),
+        ("mallory", "web-3", "unknown_employee"),
+    ] {
+        let answer = bench.post("/v1/explain", "vera-token", &alert(principal, host)).await;
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["outcome"], outcome, "{answer}");
+    }
+    let log = bench.log.lock().unwrap();
+    assert!(log.requests.is_empty() && log.delivered.is_empty() && log.escalated.is_empty());
+}
+
+#[actix_web::test]
+async fn journal_verify_names_the_edited_record() {
+    let bench = Bench::start().await;
+    let id = samples::case(&bench.store, 1, &Sample::default());
+    for minutes in [3, 2, 1] {
+        samples::record(&bench.store, id, minutes, "note_added", Who::Bot, "n");
+    }
+    let whole = body(&bench, "/v1/journal/verify").await;
+    assert_eq!(whole["whole"], true);
+    assert_eq!(whole["partitions"][3]["records"], 3);
+    bench.store.journals.lock().unwrap().get_mut(&3).unwrap()[1].body.push(' ');
+    let broken = body(&bench, "/v1/journal/verify").await;
+    assert_eq!(broken["whole"], false);
+    assert_eq!(broken["partitions"][3]["broken"]["seq"], 2);
+}
+
+#[actix_web::test]
+async fn ready_means_that_alerts_can_be_made_durable() {
+    let bench = Bench::start().await;
+    let get = |path: &'static str| bench.request(Method::GET, path).send();
+    assert_eq!(get("/healthz").await.unwrap().status(), 200);
+    assert_eq!(get("/metrics").await.unwrap().status(), 200);
+    let degraded = Readiness {
+        ready: true,
+        failing: Vec::new(),
+        degraded: vec!["the chat cannot be reached".to_owned()],
+    };
+    bench.readiness.send_replace(degraded);
+    let response = get("/readyz").await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.text().await.unwrap().contains("the chat cannot be reached"));
+    bench.readiness.send_replace(Readiness {
+        failing: vec!["the disk is full".to_owned()],
+        ..Readiness::default()
+    });
+    assert_eq!(get("/readyz").await.unwrap().status(), 503);
+}

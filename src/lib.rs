@@ -5,6 +5,7 @@
 //! outside systems; `http` and `cli` the ways in; `app` wires them together.
 
 pub mod actors;
+pub mod cli;
 pub mod config;
 pub mod core;
 pub mod messages;

@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod clock;
+pub mod cli;
 pub mod config;
 pub mod core;
 pub mod http;

@@ -166,3 +166,47 @@ fn the_rules_reach_the_core() {
     );
     assert_eq!(world.policy.ladder("default").levels.len(), 1);
 }
+
+/// Every line taken out, doubled, or given another value: accepted or refused at a line of the file,
+/// never a panic, never a fault without words.
+#[test]
+fn any_single_slip_in_the_file_is_answered_with_a_place() {
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut refused = 0;
+    for (nth, line) in lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| !line.starts_with('#'))
+    {
+        let key = line.split('=').next().unwrap_or_default();
+        let slips = [
+            String::new(),
+            format!("{line}\n{line}"),
+            format!("{key}= 7"),
+            format!("{key}= \"x\""),
+            format!("{key}= [[]]"),
+            format!("{key}= {{ a = 1 }}"),
+            format!("{key}= true"),
+            format!("x{line}"),
+            line.replace('"', ""),
+        ];
+        for slip in slips {
+            let mut edited = lines.clone();
+            edited[nth] = &slip;
+            let edited = edited.join("\n");
+            let count = edited.lines().count();
+            let parsed = Config::parse(Path::new("c.toml"), edited, std::iter::empty());
+            for fault in parsed.err().into_iter().flat_map(|errors| errors.0) {
+                refused += 1;
+                assert!(!fault.message.is_empty());
+                assert!(
+                    fault.line.is_some_and(|line| (1..=count).contains(&line)),
+                    "{slip}: {fault}"
+                );
+            }
+        }
+    }
+    assert!(refused > 300, "only {refused} slips were refused");
+}

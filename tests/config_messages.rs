@@ -90,6 +90,8 @@ fn a_secret_in_the_file_is_refused_without_repeating_it() {
 [store]
 kind = "redis"
 url = "redis://:hunter2@127.0.0.1/0"
+[server]
+public_url = "https://bot:hunter2@example.com"
 [[operators]]
 name = "sam"
 token = "hunter2"
@@ -103,8 +105,9 @@ roles = ["viewer"]
     assert!(!faults.contains("hunter2"));
     assert_snapshot!(faults, @r##"
 config.toml:4: store.url: a password is never written here, expected the whole URL as { env = "NAME" } or { file = "path" }
-config.toml:7: operators[0].token: a secret is never written here, expected { env = "NAME" } or { file = "path" }
-config.toml:11: operators[1].token: a secret is never written here, expected { env = "NAME" } or { file = "path" }
+config.toml:6: server.public_url: expected a URL without a password, such as "https://bot.example.com"
+config.toml:9: operators[0].token: a secret is never written here, expected { env = "NAME" } or { file = "path" }
+config.toml:13: operators[1].token: a secret is never written here, expected { env = "NAME" } or { file = "path" }
 "##);
 }
 
@@ -300,9 +303,11 @@ fn an_override_that_is_wrong_is_named_by_its_variable() {
         ("SECURITYBOT__SERVER__LISTEN", "everywhere"),
         ("SECURITYBOT__SRVER__LISTEN", "0.0.0.0:80"),
         ("SECURITYBOT__STORE__PARTITIONS", "many"),
+            ("SECURITYBOT__DIRECTORY__DOMAINS", "[7]"),
         ("SECURITYBOT__EMPLOYEES__3__ID", "bob"),
     ]), @r##"
 SECURITYBOT__EMPLOYEES__3__ID: employees.3.id: unknown key, expected one of config.toml (list entries by number, the next free one appends)
+SECURITYBOT__DIRECTORY__DOMAINS: directory.domains[0]: expected text in quotes, got integer 7
 SECURITYBOT__SERVER__LISTEN: server.listen: expected an address with a port, such as "127.0.0.1:8080" or "[::]:8080", got "everywhere"
 SECURITYBOT__SERVER__LISTN: server.listn: unknown key, expected one of listen, data_dir, public_url, max_body
 SECURITYBOT__SRVER__LISTEN: srver: unknown key, expected one of server, log, store, messages, chat, factors, severity, working_hours, directory, employees, operators, sources, rules, ladders, pagers, sinks, rollups, heartbeat, retention

@@ -24,6 +24,7 @@ use super::text::{Text, Zone};
 use super::types::*;
 
 mod kinds;
+mod sources;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// CONTRACT, "Ingest".

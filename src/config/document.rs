@@ -2,14 +2,14 @@
 //! the line that says it. Reading goes on after a fault, so that all are reported together.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue, Deserializer};
+use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::error::{ConfigError, in_plain_words};
 use super::secret::Environment;
+use super::tree::{self, Table};
 
 /// Overrides are environment variables that begin so; `__` separates the parts of the key.
 pub const OVERRIDE_PREFIX: &str = "SECURITYBOT__";
@@ -17,9 +17,6 @@ pub const OVERRIDE_PREFIX: &str = "SECURITYBOT__";
 const MAX_FAULTS: usize = 100;
 /// An override lies behind the file's end, each in a stretch of its own this long.
 const STRETCH: usize = 64;
-
-type Node<'i> = Spanned<DeValue<'i>>;
-type Table<'i> = DeTable<'i>;
 
 pub struct Document<'i> {
     file: String,
@@ -104,7 +101,7 @@ impl<'i> Document<'i> {
                 rest = whole.clone();
                 continue;
             }
-            let key = find(&whole, &span);
+            let key = tree::find(&whole, &span);
             // What is missing in a table only because a faulty key was taken out is no fault.
             let echo = reported
                 .iter()
@@ -113,7 +110,7 @@ impl<'i> Document<'i> {
                 faults.push(self.fault_at(span.start, &key, in_plain_words(error.message())));
                 reported.push(key);
             }
-            if faults.len() >= MAX_FAULTS || !remove(&mut rest, &span) {
+            if faults.len() >= MAX_FAULTS || !tree::remove(&mut rest, &span) {
                 break;
             }
         }
@@ -122,7 +119,11 @@ impl<'i> Document<'i> {
 
     /// A fault at a key such as `rules[0].severity`, or the nearest table above that is written down.
     pub fn fault(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        self.fault_at(locate(&self.tree, key).unwrap_or(0), key, message.into())
+        self.fault_at(
+            tree::locate(&self.tree, key).unwrap_or(0),
+            key,
+            message.into(),
+        )
     }
 
     fn fault_at(&self, offset: usize, key: &str, message: String) -> ConfigError {
@@ -159,10 +160,10 @@ impl<'i> Document<'i> {
             let start = self.text.len() + 1 + nth * STRETCH;
             let span = start..start + 1;
             let value = match DeValue::parse(entry.value) {
-                Ok(value) if entry.as_toml => value.into_inner(),
+                Ok(value) if entry.as_toml => tree::placed(value.into_inner(), &span),
                 _ => DeValue::String(Cow::Borrowed(entry.value)),
             };
-            if entry.path.len() > STRETCH / 2 || !put(&mut tree, &entry.path, value, span) {
+            if entry.path.len() > STRETCH / 2 || !tree::put(&mut tree, &entry.path, value, span) {
                 faults.push(ConfigError {
                     place: entry.variable.to_owned(),
                     line: None,
@@ -178,174 +179,4 @@ impl<'i> Document<'i> {
 fn line_of(text: &str, offset: usize) -> usize {
     let before = &text.as_bytes()[..offset.min(text.len())];
     before.iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
-/// Sets a key; each step down gets a span of its own, so that a fault names the part that is wrong.
-fn put<'i>(tree: &mut Table<'i>, path: &[String], value: DeValue<'i>, span: Range<usize>) -> bool {
-    let [first, rest @ ..] = path else {
-        return false;
-    };
-    if first.is_empty() {
-        return false;
-    }
-    let deeper = span.start + 1..span.end + 1;
-    if rest.is_empty() {
-        tree.remove(first.as_str());
-        let key = Spanned::new(span.clone(), Cow::Owned(first.clone()));
-        tree.insert(key, Spanned::new(span, value));
-        return true;
-    }
-    if !tree.contains_key(first.as_str()) {
-        let empty = match rest[0].parse::<usize>() {
-            Ok(_) => DeValue::Array(DeArray::new()),
-            Err(_) => DeValue::Table(Table::new()),
-        };
-        let key = Spanned::new(span.clone(), Cow::Owned(first.clone()));
-        tree.insert(key, Spanned::new(span, empty));
-    }
-    tree.get_mut(first.as_str())
-        .is_some_and(|node| put_below(node, rest, value, deeper))
-}
-
-fn put_below<'i>(
-    node: &mut Node<'i>,
-    path: &[String],
-    value: DeValue<'i>,
-    span: Range<usize>,
-) -> bool {
-    match node.get_mut() {
-        DeValue::Table(table) => put(table, path, value, span),
-        DeValue::Array(list) => {
-            let [first, rest @ ..] = path else {
-                return false;
-            };
-            let Ok(index) = first.parse::<usize>() else {
-                return false;
-            };
-            if index > list.len() {
-                return false;
-            }
-            let deeper = span.start + 1..span.end + 1;
-            if rest.is_empty() {
-                let value = Spanned::new(span, value);
-                match list.get_mut(index) {
-                    Some(slot) => *slot = value,
-                    None => list.push(value),
-                }
-                return true;
-            }
-            if index == list.len() {
-                list.push(Spanned::new(span, DeValue::Table(Table::new())));
-            }
-            list.get_mut(index)
-                .is_some_and(|item| put_below(item, rest, value, deeper))
-        }
-        _ => false,
-    }
-}
-
-fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
-}
-
-/// The key whose name or value is the smallest stretch around `span`, the deepest among equals.
-fn find(tree: &Table<'_>, span: &Range<usize>) -> String {
-    let mut best = (usize::MAX, String::new());
-    walk(tree, "", &mut |key, at| {
-        if holds(&at, span) && at.len() <= best.0 {
-            best = (at.len(), key.to_owned());
-        }
-    });
-    best.1
-}
-
-fn walk(tree: &Table<'_>, above: &str, visit: &mut impl FnMut(&str, Range<usize>)) {
-    for (name, node) in tree {
-        let key = match above {
-            "" => name.get_ref().to_string(),
-            _ => format!("{above}.{}", name.get_ref()),
-        };
-        visit(&key, name.span());
-        walk_node(node, &key, visit);
-    }
-}
-
-fn walk_node(node: &Node<'_>, key: &str, visit: &mut impl FnMut(&str, Range<usize>)) {
-    visit(key, node.span());
-    match node.get_ref() {
-        DeValue::Table(table) => walk(table, key, visit),
-        DeValue::Array(list) => {
-            for (index, item) in list.iter().enumerate() {
-                walk_node(item, &format!("{key}[{index}]"), visit);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Where `key`, or the nearest table above it that is written down, stands.
-fn locate(tree: &Table<'_>, key: &str) -> Option<usize> {
-    let mut best: Option<(usize, usize)> = None;
-    walk(tree, "", &mut |name, at| {
-        let above = key
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        if above && best.is_none_or(|(length, _)| length < name.len()) {
-            best = Some((name.len(), at.start));
-        }
-    });
-    best.map(|(_, start)| start)
-}
-
-/// Takes the key at `span` out of the tree; `false` when there is none.
-fn remove(tree: &mut Table<'_>, span: &Range<usize>) -> bool {
-    let target = find(tree, span);
-    !target.is_empty() && remove_key(tree, "", &target)
-}
-
-fn remove_key(tree: &mut Table<'_>, above: &str, target: &str) -> bool {
-    let mut found = None;
-    for (name, node) in tree.iter_mut() {
-        let key = match above {
-            "" => name.get_ref().to_string(),
-            _ => format!("{above}.{}", name.get_ref()),
-        };
-        if key == target {
-            found = Some(name.get_ref().to_string());
-            break;
-        }
-        if target.starts_with(&key) && remove_below(node, &key, target) {
-            return true;
-        }
-    }
-    found.is_some_and(|name| tree.remove(name.as_str()).is_some())
-}
-
-fn remove_below(node: &mut Node<'_>, above: &str, target: &str) -> bool {
-    match node.get_mut() {
-        DeValue::Table(table) => remove_key(table, above, target),
-        DeValue::Array(list) => {
-            for index in 0..list.len() {
-                let key = format!("{above}[{index}]");
-                if key == target {
-                    let kept = std::mem::replace(list, DeArray::new())
-                        .into_iter()
-                        .enumerate();
-                    *list = kept
-                        .filter(|(nth, _)| *nth != index)
-                        .map(|(_, item)| item)
-                        .collect();
-                    return true;
-                }
-                if target.starts_with(&key)
-                    && let Some(item) = list.get_mut(index)
-                    && remove_below(item, &key, target)
-                {
-                    return true;
-                }
-            }
-            false
-        }
-        _ => false,
-    }
 }

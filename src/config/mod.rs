@@ -11,6 +11,7 @@ mod error;
 mod raw;
 mod secret;
 mod text;
+mod tree;
 mod types;
 
 use std::collections::BTreeMap;

@@ -19,6 +19,10 @@ pub trait FromText: Sized {
     /// Completes "expected ...".
     fn expected() -> String;
     fn from_text(text: &str) -> Option<Self>;
+    /// Whether a fault may repeat what was written: not where a secret may have slipped in.
+    fn may_be_repeated() -> bool {
+        true
+    }
 }
 
 /// Deserialises a `T` from a string and names what was expected otherwise.
@@ -36,8 +40,13 @@ impl<'de, T: FromText> Deserialize<'de> for Text<T> {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-                T::from_text(text)
-                    .ok_or_else(|| E::custom(format!("expected {}, got {text:?}", T::expected())))
+                T::from_text(text).ok_or_else(|| {
+                    let expected = T::expected();
+                    match T::may_be_repeated() {
+                        true => E::custom(format!("expected {expected}, got {text:?}")),
+                        false => E::custom(format!("expected {expected}")),
+                    }
+                })
             }
         }
         deserializer.deserialize_str(Reader(PhantomData)).map(Text)
@@ -111,15 +120,21 @@ impl FromText for SocketAddr {
     }
 }
 
-/// An `http` or `https` address.
+/// An `http` or `https` address without a password: it would show in logs.
 impl FromText for Url {
     fn expected() -> String {
-        r#"a URL such as "https://bot.example.com""#.to_owned()
+        r#"a URL without a password, such as "https://bot.example.com""#.to_owned()
     }
 
     fn from_text(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;
-        (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+        let sound =
+            matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none();
+        sound.then_some(url)
+    }
+
+    fn may_be_repeated() -> bool {
+        false
     }
 }
 

@@ -5,8 +5,9 @@
 //! outside systems; `http` and `cli` the ways in; `app` wires them together.
 
 pub mod actors;
-pub mod clock;
+pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod core;
 pub mod http;

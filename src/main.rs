@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    securitybot::cli::main()
+    securitybot::app::main()
 }

@@ -12,6 +12,7 @@ use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::record::Record;
 use crate::core::rollup::{self, Period, Rollup};
 use crate::core::time::Timestamp;
+use crate::core::working_hours;
 use crate::plugins::sinks::Sink;
 use crate::store::{RowQuery, Store};
 
@@ -26,6 +27,8 @@ const MAX_CATCH_UP: usize = 48;
 pub struct RollupPlan {
     pub hourly: bool,
     pub daily_at: Option<jiff::civil::Time>,
+    /// IANA zone of `daily_at`.
+    pub time_zone: String,
     /// Names of the sinks that get them.
     pub sinks: Vec<String>,
 }
@@ -73,7 +76,7 @@ async fn make_due(
         Some(progress) => progress,
         None => {
             // The first period begins with the store.
-            let (from, _) = bounds(plan, period, now);
+            let (from, _) = last(plan, period, now);
             let progress = Progress {
                 to: from,
                 seqs: BTreeMap::new(),
@@ -83,7 +86,7 @@ async fn make_due(
     };
     for _ in 0..MAX_CATCH_UP {
         // A changed `daily_at` makes one shorter or longer day, never a hole.
-        let (from, to) = (progress.to, bounds(plan, period, progress.to).1);
+        let (from, to) = (progress.to, end(plan, period, progress.to));
         if now < to.after(GRACE) {
             return Ok(());
         }
@@ -110,11 +113,25 @@ async fn make_due(
     Ok(())
 }
 
-/// The period that `at` lies in: `from <= at < to`.
-fn bounds(plan: &RollupPlan, period: Period, at: Timestamp) -> (Timestamp, Timestamp) {
+/// The end of the period that begins at `from`: the last complete one as seen a little more than a
+/// period later (a day has 23 to 25 hours).
+fn end(plan: &RollupPlan, period: Period, from: Timestamp) -> Timestamp {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let later = match period {
+        Period::Hour => HOUR,
+        Period::Day => 26 * HOUR,
+    };
+    last(plan, period, from.after(later)).1
+}
+
+/// The last complete period before `now`.
+fn last(plan: &RollupPlan, period: Period, now: Timestamp) -> (Timestamp, Timestamp) {
     match period {
-        Period::Hour => rollup::hour_of(at),
-        Period::Day => rollup::day_of(at, plan.daily_at.unwrap_or_default()),
+        Period::Hour => rollup::hour_of(now),
+        Period::Day => {
+            let zone = working_hours::zone(&plan.time_zone);
+            rollup::day_of(now, plan.daily_at.unwrap_or_default(), &zone)
+        }
     }
 }
 

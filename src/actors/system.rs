@@ -27,9 +27,7 @@ use super::escalator::{Escalator, Pagers};
 use super::intake::{Intake, IntakeEnv};
 use super::intakes::Intakes;
 use super::mailbox::{Mailbox, Slot, mailbox};
-use super::messages::{
-    AcceptAlerts, CheckCode, Deliver, Escalate, Ports, Reconfigure, Wake,
-};
+use super::messages::{AcceptAlerts, CheckCode, Deliver, Escalate, Ports, Reconfigure, Wake};
 use super::messenger::{ConversationEffects, Messenger, Post};
 use super::poller::Poller;
 use super::reporter::{Keep, Reporter};
@@ -73,7 +71,9 @@ impl System {
     /// Hands a validated new world to everybody who holds one.
     pub fn reconfigure(&self, world: &Arc<World>) {
         for door in &self.reconfigure {
-            door.tell(Reconfigure { world: world.clone() });
+            door.tell(Reconfigure {
+                world: world.clone(),
+            });
         }
     }
 
@@ -121,7 +121,12 @@ pub fn start(parts: Parts) -> System {
         end_snooze: end_snooze_slot,
         preview_snooze: preview_snooze_slot,
     });
-    let ports = Ports { intake, conversations, escalations, verifier };
+    let ports = Ports {
+        intake,
+        conversations,
+        escalations,
+        verifier,
+    };
     let parts = Arc::new(parts);
     let mut caretaker = Caretaker::default();
     let mut reconfigure = Vec::new();
@@ -168,8 +173,10 @@ pub fn start(parts: Parts) -> System {
     {
         let (slot, door) = mailbox("dispatcher");
         reconfigure.push(door);
-        let performer =
-            ConversationEffects { messenger, escalations: ports.escalations.clone() };
+        let performer = ConversationEffects {
+            messenger,
+            escalations: ports.escalations.clone(),
+        };
         let env = Arc::new(Env::<Conversation> {
             now: parts.now.clone(),
             store: parts.store.clone(),
@@ -232,7 +239,14 @@ pub fn start(parts: Parts) -> System {
         });
     }
 
-    keep_intakes(&mut caretaker, &parts, &ports, &checkpointers, &slots, &mut reconfigure);
+    keep_intakes(
+        &mut caretaker,
+        &parts,
+        &ports,
+        &checkpointers,
+        &slots,
+        &mut reconfigure,
+    );
 
     for (id, make) in parts.polled.clone() {
         let (store, intake) = (parts.store.clone(), ports.intake.clone());
@@ -241,7 +255,13 @@ pub fn start(parts: Parts) -> System {
         });
     }
 
-    System { ports, end_snooze, preview_snooze, caretaker: caretaker.start(), reconfigure }
+    System {
+        ports,
+        end_snooze,
+        preview_snooze,
+        caretaker: caretaker.start(),
+        reconfigure,
+    }
 }
 
 fn keep_checkpointers(
@@ -302,7 +322,10 @@ fn keep_intakes(
     }
     let slots = slots.clone();
     caretaker.keep("intakes", move || {
-        let addr = Intakes { by_source: by_source.clone() }.start();
+        let addr = Intakes {
+            by_source: by_source.clone(),
+        }
+        .start();
         slots.intakes.install(&addr);
         Life::of(addr)
     });

@@ -83,8 +83,12 @@ fn read_or_make(path: &Path, make: impl FnOnce() -> String) -> io::Result<String
     }
     let text = make();
     let fresh = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;

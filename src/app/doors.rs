@@ -9,11 +9,15 @@ use sha2::{Digest, Sha256};
 use wildmatch::WildMatch;
 
 use crate::config::{self, Config, IngestAuth, SourceKind};
-use crate::core::ids::{EmployeeId, OperatorName, SourceId};
+use crate::core::alert::Alert;
+use crate::core::conversation::{Content, Conversation, Effect, Event};
+use crate::core::ids::{AggregateKey, EmployeeId, OperatorName, SourceId};
+use crate::core::machine::{Context, Machine};
 use crate::core::time::Timestamp;
-use crate::http::enroll::Enroll;
 use crate::http::access::{self, OperatorAccess, Role, SourceAccess, SourceSecret, TokenHash};
-use crate::http::{Access, Formats, Links, Webhook};
+use crate::http::enroll::Enroll;
+use crate::http::{Access, Formats, Links, QuestionText, Webhook};
+use crate::messages::Messages;
 use crate::plugins::chat::web::WebChat;
 use crate::plugins::formats::mapping::Mapping;
 use crate::plugins::formats::{alertmanager, native};
@@ -21,8 +25,11 @@ use crate::plugins::sources::Incoming;
 use crate::plugins::standard_webhooks::Secret;
 
 /// The formats of the ingest routes.
-pub const FORMATS: Formats =
-    Formats { native: read_native, alertmanager: read_alertmanager, verify_webhook };
+pub const FORMATS: Formats = Formats {
+    native: read_native,
+    alertmanager: read_alertmanager,
+    verify_webhook,
+};
 
 fn read_native(
     body: &[u8],
@@ -47,7 +54,10 @@ fn read_alertmanager(
         metrics::counter!("securitybot_own_pages_dropped_total", "source" => source.to_string())
             .increment(parsed.own_pages as u64);
     }
-    Webhook { alerts: parsed.alerts, quarantined: parsed.quarantined }
+    Webhook {
+        alerts: parsed.alerts,
+        quarantined: parsed.quarantined,
+    }
 }
 
 fn verify_webhook(
@@ -90,7 +100,11 @@ pub fn access(config: &Config, bootstrap: &SecretString) -> Access {
                 id: source.name.clone(),
                 kind,
                 secret,
-                rules: source.rules.iter().map(|glob| WildMatch::new(glob)).collect(),
+                rules: source
+                    .rules
+                    .iter()
+                    .map(|glob| WildMatch::new(glob))
+                    .collect(),
                 max_backlog: source.max_backlog,
             }
         })
@@ -110,14 +124,32 @@ fn role_of(role: crate::config::Role) -> Role {
 fn source_kind(source: &config::Source) -> (access::SourceKind, Option<&IngestAuth>) {
     match &source.kind {
         SourceKind::Http { auth } => (access::SourceKind::Native, Some(auth)),
-        SourceKind::AlertmanagerWebhook { auth, principal_label, cluster } => {
+        SourceKind::AlertmanagerWebhook {
+            auth,
+            principal_label,
+            cluster,
+        } => {
             let (principal_label, cluster) = (principal_label.clone(), cluster.clone());
-            (access::SourceKind::AlertmanagerWebhook { principal_label, cluster }, Some(auth))
+            (
+                access::SourceKind::AlertmanagerWebhook {
+                    principal_label,
+                    cluster,
+                },
+                Some(auth),
+            )
         }
-        SourceKind::Alertmanager { principal_label, cluster, .. } => {
-            let (id, label, cluster) =
-                (source.name.clone(), principal_label.clone(), cluster.clone());
-            let read = move |payload: &[u8]| whole(read_alertmanager(payload, &id, &label, &cluster));
+        SourceKind::Alertmanager {
+            principal_label,
+            cluster,
+            ..
+        } => {
+            let (id, label, cluster) = (
+                source.name.clone(),
+                principal_label.clone(),
+                cluster.clone(),
+            );
+            let read =
+                move |payload: &[u8]| whole(read_alertmanager(payload, &id, &label, &cluster));
             (access::SourceKind::Polled(Arc::new(read)), None)
         }
         SourceKind::Jsonl { map, .. } => {
@@ -144,7 +176,9 @@ fn read_mapped(
     let mapping = Mapping::compile(map).map_err(|error| error.to_string())?;
     let line = std::str::from_utf8(line).map_err(|error| error.to_string())?;
     let id = format!("replay:{}", hex::encode(Sha256::digest(line.as_bytes())));
-    mapping.read(line, source, &id).map(|read| read.into_iter().collect())
+    mapping
+        .read(line, source, &id)
+        .map(|read| read.into_iter().collect())
 }
 
 /// One-time links for employees.
@@ -158,7 +192,10 @@ pub struct EmployeeLinks {
 impl Links for EmployeeLinks {
     async fn chat_link(&self, employee: &EmployeeId) -> Result<String, String> {
         match &self.web_chat {
-            Some(chat) => chat.new_link(employee).await.map_err(|error| error.to_string()),
+            Some(chat) => chat
+                .new_link(employee)
+                .await
+                .map_err(|error| error.to_string()),
             None => Err("employees are asked in another chat: there is no link to it".to_owned()),
         }
     }
@@ -168,6 +205,42 @@ impl Links for EmployeeLinks {
         employee: &EmployeeId,
         made_by: &OperatorName,
     ) -> Result<String, String> {
-        self.enroll.new_link(employee, made_by.clone()).await.map_err(|error| error.to_string())
+        self.enroll
+            .new_link(employee, made_by.clone())
+            .await
+            .map_err(|error| error.to_string())
     }
+}
+
+/// The question exactly as it would be sent: the conversation is asked what it would do, and its words
+/// are made as for a person. Nothing is kept.
+pub fn question_text(messages: Arc<Messages>) -> QuestionText {
+    Arc::new(move |world, alert, _, now| {
+        let employee = world.directory.resolve(alert.principal.raw())?;
+        let key = AggregateKey::employee(&employee.id, world.partitions);
+        let arrived = Event::AlertsArrived {
+            source: alert.source.clone(),
+            alerts: vec![(
+                1,
+                Alert {
+                    accepted_at: now,
+                    ..alert.clone()
+                },
+            )],
+        };
+        let step = Conversation::new(&key).step(
+            &arrived,
+            &Context {
+                now,
+                entropy: 0,
+                world,
+            },
+        );
+        step.effects.into_iter().find_map(|effect| match effect {
+            Effect::Send(outgoing) if matches!(outgoing.content, Content::Question { .. }) => {
+                Some(messages.render(&outgoing).to_plain())
+            }
+            _ => None,
+        })
+    })
 }

@@ -30,7 +30,9 @@ pub async fn beat(heartbeat: Heartbeat, readiness: watch::Receiver<Readiness>) {
 /// Feeds systemd's watchdog, where there is one. Runs on the actors' own thread: if that hangs, systemd
 /// restarts the service.
 pub async fn feed_watchdog() {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
     loop {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         tokio::time::sleep(limit / 3).await;
@@ -43,4 +45,3 @@ pub fn tell_systemd(state: sd_notify::NotifyState<'_>) {
         tracing::debug!(%error, "systemd was not told");
     }
 }
-

@@ -4,6 +4,7 @@
 mod data_dir;
 mod doors;
 mod heartbeat;
+mod main;
 mod plugins;
 pub mod readiness;
 mod reload;
@@ -52,7 +53,16 @@ pub enum StartError {
     #[error("seed key: {0}")]
     SeedKey(String),
     #[error("cannot listen on {address}: {error}")]
-    Listen { address: String, error: std::io::Error },
+    Listen {
+        address: String,
+        error: std::io::Error,
+    },
+}
+
+/// The process environment; what is not UTF-8 cannot be meant for us.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// The metrics recorder is one per process.
@@ -88,7 +98,8 @@ impl App {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let data = DataDir::open(&config.server.data_dir)?;
         let now = plugins::now_of(&clock);
-        let messages = Messages::load(config.templates.as_deref()).map_err(StartError::Config)?;
+        let messages =
+            Arc::new(Messages::load(config.templates.as_deref()).map_err(StartError::Config)?);
         let factor: Arc<dyn CodeFactor> = Arc::new(plugins::totp(&config, &data, &clock)?);
         let store = plugins::store(&config).await?;
         own_all_partitions(store.as_ref(), &data.node, &now).await?;
@@ -108,7 +119,7 @@ impl App {
             now: now.clone(),
             world: world_seen.clone(),
             chat: chat.clone(),
-            messages: Arc::new(messages),
+            messages: messages.clone(),
             factor: factor.clone(),
             pagers: pagers_seen.clone(),
             sinks: plugins::sinks(&config, &now)?,
@@ -118,7 +129,10 @@ impl App {
                 time_zone: config.rollups.time_zone.clone(),
                 sinks: config.rollups.sinks.clone(),
             },
-            keep: Keep { journal: config.retention.journal, cases: config.retention.cases },
+            keep: Keep {
+                journal: config.retention.journal,
+                cases: config.retention.cases,
+            },
             sources: sources(&config, store.as_ref()).await?,
             polled: plugins::polled(&config)?,
         });
@@ -151,7 +165,10 @@ impl App {
             store.partitions(),
             &public_url,
         ));
-        let links = EmployeeLinks { web_chat: web_chat.clone(), enroll: enroll.clone() };
+        let links = EmployeeLinks {
+            web_chat: web_chat.clone(),
+            enroll: enroll.clone(),
+        };
         let http = web::Data::new(Http {
             ports: system.ports.clone(),
             store: store.clone(),
@@ -163,7 +180,7 @@ impl App {
             factor,
             metrics: metrics(),
             formats: doors::FORMATS,
-            question_text: doors::question_text(),
+            question_text: doors::question_text(messages),
             max_body: config.server.max_body,
             public_url,
         });
@@ -244,7 +261,9 @@ async fn sources(
     for partition in 0..store.partitions() {
         for key in store.sources(partition).await.map_err(unreadable)? {
             let id = SourceId::new(key.subject());
-            let queue = store.queue(&AggregateKey::source(&id, store.partitions())).await;
+            let queue = store
+                .queue(&AggregateKey::source(&id, store.partitions()))
+                .await;
             if queue.map_err(unreadable)?.backlog > 0 && !sources.contains_key(&id) {
                 tracing::warn!(source = %id, "is no longer configured; its queue is emptied");
                 sources.insert(id, 0);
@@ -255,11 +274,7 @@ async fn sources(
 }
 
 /// One node serves everything. A node that died elsewhere holds its leases for a while: wait for them.
-async fn own_all_partitions(
-    store: &dyn Store,
-    node: &str,
-    now: &Now,
-) -> Result<(), StartError> {
+async fn own_all_partitions(store: &dyn Store, node: &str, now: &Now) -> Result<(), StartError> {
     const LOOK_AGAIN: Duration = Duration::from_secs(1);
     let give_up = now().after(2 * LEASE);
     for partition in 0..store.partitions() {
@@ -278,4 +293,4 @@ async fn own_all_partitions(
     Ok(())
 }
 
-pub use server::run;
+pub use main::main;

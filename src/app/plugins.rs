@@ -19,11 +19,11 @@ use crate::plugins::factors::seal::SealKey;
 use crate::plugins::factors::totp::TotpFactor;
 use crate::plugins::formats::alertmanager::Options;
 use crate::plugins::formats::mapping::Mapping;
+use crate::plugins::pagers::Pager;
 use crate::plugins::pagers::alertmanager::{AlertmanagerPager, DEFAULT_REFRESH};
 use crate::plugins::pagers::log::LogPager;
 use crate::plugins::pagers::pagerduty::PagerDutyPager;
 use crate::plugins::pagers::webhook::WebhookPager;
-use crate::plugins::pagers::Pager;
 use crate::plugins::sinks::Sink;
 use crate::plugins::sinks::jsonl::JsonlSink;
 use crate::plugins::sinks::webhook::WebhookSink;
@@ -46,7 +46,11 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
                 .map_err(|error| StartError::Store(error.to_string()))?;
             Ok(Arc::new(store))
         }
-        StoreKind::Redis { url, min_replicas, prefix } => {
+        StoreKind::Redis {
+            url,
+            min_replicas,
+            prefix,
+        } => {
             let options = RedisOptions {
                 prefix: prefix.clone(),
                 min_replicas: *min_replicas,
@@ -108,7 +112,10 @@ pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
                 client.clone(),
                 now.clone(),
             )),
-            PagerKind::Pagerduty { routing_key, api_url } => Arc::new(PagerDutyPager::new(
+            PagerKind::Pagerduty {
+                routing_key,
+                api_url,
+            } => Arc::new(PagerDutyPager::new(
                 name,
                 api_url.as_str(),
                 routing_key.clone(),
@@ -117,7 +124,10 @@ pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
         };
         by_name.insert(pager.name.clone(), made);
     }
-    Ok(Pagers { by_name, now: now.clone() })
+    Ok(Pagers {
+        by_name,
+        now: now.clone(),
+    })
 }
 
 pub fn sinks(config: &Config, now: &Now) -> Result<Vec<Arc<dyn Sink>>, StartError> {
@@ -152,9 +162,17 @@ pub fn polled(config: &Config) -> Result<Vec<(SourceId, MakeSource)>, StartError
         let id = source.name.clone();
         let make: MakeSource = match source.kind.clone() {
             SourceKind::Http { .. } | SourceKind::AlertmanagerWebhook { .. } => continue,
-            SourceKind::Alertmanager { url, every, principal_label, cluster } => {
+            SourceKind::Alertmanager {
+                url,
+                every,
+                principal_label,
+                cluster,
+            } => {
                 let (id, client) = (id.clone(), client.clone());
-                let options = Options { principal_label, cluster };
+                let options = Options {
+                    principal_label,
+                    cluster,
+                };
                 Arc::new(move || {
                     Box::new(AlertmanagerApi::new(
                         id.clone(),
@@ -171,7 +189,12 @@ pub fn polled(config: &Config) -> Result<Vec<(SourceId, MakeSource)>, StartError
                     .map_err(|error| StartError::Config(format!("sources {id}: map: {error}")))?;
                 Arc::new(move || {
                     let mapping = Mapping::compile(&map).expect("compiled before");
-                    Box::new(JsonlFollower::new(id.clone(), Path::new(&path), every, mapping))
+                    Box::new(JsonlFollower::new(
+                        id.clone(),
+                        Path::new(&path),
+                        every,
+                        mapping,
+                    ))
                 })
             }
         };

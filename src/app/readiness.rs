@@ -37,7 +37,11 @@ pub async fn watch(watched: Watched, readiness: watch::Sender<Readiness>) {
             for reason in &found.failing {
                 tracing::error!(%reason, "not ready");
             }
-            for reason in found.degraded.iter().filter(|reason| !before.degraded.contains(reason)) {
+            for reason in found
+                .degraded
+                .iter()
+                .filter(|reason| !before.degraded.contains(reason))
+            {
                 tracing::warn!(%reason, "degraded");
             }
             if found.ready && !before.ready {
@@ -71,13 +75,23 @@ pub async fn look(watched: &Watched) -> Readiness {
             skew / 1000
         ));
     }
-    Readiness { ready: failing.is_empty(), failing, degraded }
+    Readiness {
+        ready: failing.is_empty(),
+        failing,
+        degraded,
+    }
 }
 
 async fn complaint(who: &str, health: impl Future<Output = Health>) -> Option<String> {
-    match tokio::time::timeout(PATIENCE, health).await {
-        Ok(Health::Good) => None,
-        Ok(Health::Degraded(why)) => Some(format!("{who}: {why}")),
-        Err(_) => Some(format!("{who}: does not answer")),
+    match ask(health).await {
+        Health::Good => None,
+        Health::Degraded(why) => Some(format!("{who}: {why}")),
     }
+}
+
+/// Asks a plugin, for no longer than it may take.
+pub async fn ask(health: impl Future<Output = Health>) -> Health {
+    tokio::time::timeout(PATIENCE, health)
+        .await
+        .unwrap_or_else(|_| Health::Degraded("does not answer".to_owned()))
 }

@@ -32,11 +32,14 @@ impl App {
     }
 
     async fn try_reload(&self) -> Result<(), String> {
-        let config = Config::load(&self.config.file, std::env::vars())
+        let config = Config::load(&self.config.file, super::environment())
             .map_err(|errors| errors.to_string())?;
         for (what, same) in self.unchanged(&config) {
             if !same {
-                tracing::warn!(section = what, "changed in the file: it takes effect at a restart");
+                tracing::warn!(
+                    section = what,
+                    "changed in the file: it takes effect at a restart"
+                );
             }
         }
         let pagers =
@@ -46,7 +49,8 @@ impl App {
         check_ladders(self.store.as_ref(), &next, &pagers).await?;
         let next = Arc::new(next);
         self.pagers.send_replace(pagers);
-        self.access.send_replace(Arc::new(doors::access(&config, &self.data.token)));
+        self.access
+            .send_replace(Arc::new(doors::access(&config, &self.data.token)));
         self.world.send_replace(next.clone());
         self.system.reconfigure(&next);
         Ok(())
@@ -85,9 +89,14 @@ pub async fn check_ladders(
                 limit: 500,
                 cursor,
             };
-            let page = store.rows(&query).await.map_err(|error| error.to_string())?;
+            let page = store
+                .rows(&query)
+                .await
+                .map_err(|error| error.to_string())?;
             for row in page.rows {
-                let Some(id) = CaseId::parse(&row.id) else { continue };
+                let Some(id) = CaseId::parse(&row.id) else {
+                    continue;
+                };
                 if let Some(names) = pagers_of(store, world, id).await?
                     && !names.iter().any(|name| pagers.by_name.contains_key(name))
                 {

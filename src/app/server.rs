@@ -7,8 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::http;
 use crate::plugins::chat::web as web_chat;
-use crate::{cli, http};
 
 use super::{App, StartError, heartbeat};
 
@@ -19,7 +19,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Runs the service until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), StartError> {
-    let clock = Clock::start();
+    let clock = Clock::system();
     super::metrics();
     let app = App::start(config, clock).await?;
     let server = listen(&app)?;
@@ -30,7 +30,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     welcome(&app);
     heartbeat::tell_systemd(sd_notify::NotifyState::Ready);
 
-    let failed = |error: std::io::Error| StartError::Listen { address: "signals".to_owned(), error };
+    let failed = |error: std::io::Error| StartError::Listen {
+        address: "signals".to_owned(),
+        error,
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
@@ -46,7 +49,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     if let Some(chat) = &app.web_chat {
         chat.close_streams();
     }
-    if tokio::time::timeout(DRAIN, handle.stop(true)).await.is_err() {
+    if tokio::time::timeout(DRAIN, handle.stop(true))
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests did not end in time");
     }
     app.stop().await;
@@ -73,7 +79,10 @@ fn listen(app: &App) -> Result<actix_web::dev::Server, StartError> {
     .disable_signals()
     .shutdown_timeout(DRAIN.as_secs().saturating_sub(1))
     .bind(address)
-    .map_err(|error| StartError::Listen { address: address.to_string(), error })?;
+    .map_err(|error| StartError::Listen {
+        address: address.to_string(),
+        error,
+    })?;
     Ok(server.run())
 }
 
@@ -87,7 +96,12 @@ fn welcome(app: &App) {
         chat = app.config.chat.name(),
         "securitybot is up"
     );
-    cli::welcome(url, &token);
+    eprintln!(
+        "\n  securitybot is up.\n\n  Operators   {url}/          sign in with the token in {}\n  \
+         Employees   securitybot chat-link alice     prints a one-time link to the chat\n  Try it      \
+         securitybot alert send --employee alice --rule sudo --title \"sudo -i on web-3\"\n",
+        token.display()
+    );
 }
 
 /// Old histogram buckets are dropped now and then.

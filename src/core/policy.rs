@@ -154,6 +154,10 @@ impl Policy {
             times.ceiling = rule.ceiling.unwrap_or(times.ceiling);
             times.snooze = rule.snooze.unwrap_or(times.snooze);
         }
+        // A critical alert is always asked about, whatever a rule without a severity says.
+        if severity == Severity::Critical {
+            times.snooze = Duration::ZERO;
+        }
         CasePolicy {
             mode: entry.map_or(Mode::Ask, |r| r.mode),
             severity,

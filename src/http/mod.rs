@@ -95,12 +95,8 @@ pub struct Formats {
         idempotency_key: Option<&str>,
     ) -> Result<Vec<Result<Incoming, String>>, String>,
     /// Alertmanager's webhook v4; the last two are the source's `principal_label` and `cluster`.
-    pub alertmanager: fn(
-        body: &[u8],
-        source: &SourceId,
-        principal_label: &str,
-        cluster: &str,
-    ) -> Webhook,
+    pub alertmanager:
+        fn(body: &[u8], source: &SourceId, principal_label: &str, cluster: &str) -> Webhook,
     /// Standard Webhooks: whether `signature` is good for (secret, id, timestamp, body) at `now`.
     pub verify_webhook: fn(
         secret: &SecretString,

@@ -20,8 +20,6 @@ pub mod redis;
 mod shape;
 pub mod sqlite;
 
-pub mod journal;
-
 use std::time::Duration;
 
 use async_trait::async_trait;

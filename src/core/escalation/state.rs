@@ -20,6 +20,18 @@ pub struct Escalation {
     pub life: Option<Life>,
 }
 
+impl Escalation {
+    /// Every pager its current ladder names.
+    pub fn pagers(&self) -> Vec<PagerName> {
+        let ladder = self.life.as_ref().and_then(|life| life.rounds.last());
+        ladder
+            .into_iter()
+            .flat_map(|round| &round.raise.ladder.levels)
+            .flat_map(|level| level.pagers.iter().cloned())
+            .collect()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Life {
     pub id: CaseId,

@@ -22,9 +22,6 @@ pub struct Incoming {
     pub canonical: String,
     /// What is odd but harmless (an unknown severity word), for the journal.
     pub noted: Option<String>,
-    /// How long its dedup mark lives; `None`: as the policy says. An alert without an id and without
-    /// `occurred_at` is a duplicate for ten minutes only.
-    pub mark_for: Option<Duration>,
     /// How long its dedup mark lives, not renewed, when that is not the policy's: an alert without an
     /// id and without a time is a duplicate for ten minutes only. `None`: as the policy says.
     pub mark_for: Option<Duration>,

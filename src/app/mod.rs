@@ -90,7 +90,6 @@ pub struct App {
     now: Now,
     http: web::Data<Http>,
     enroll: Arc<Enroll>,
-    readiness: watch::Receiver<Readiness>,
 }
 
 impl App {
@@ -175,7 +174,7 @@ impl App {
             world: world_seen,
             access: access_seen,
             clock: now.clone(),
-            readiness: readiness_seen.clone(),
+            readiness: readiness_seen,
             links: Arc::new(links),
             factor,
             metrics: metrics(),
@@ -196,7 +195,6 @@ impl App {
             now,
             http,
             enroll,
-            readiness: readiness_seen,
         })
     }
 

@@ -111,6 +111,12 @@ fn when_the_next_level_commits_first_it_stays_and_what_was_not_started_is_withdr
         ]
     );
     assert_eq!(run.row.as_ref().map(|row| row.level), Some(2));
+    // Nobody resolves it: what was withdrawn goes out after all.
+    run.deliver_all();
+    assert_eq!(
+        short(&run.wake_after(MINUTE * 240)),
+        ["page log 1/2", "page log 2/1", "page duty 2/1"]
+    );
 }
 
 #[test]

@@ -226,6 +226,10 @@ fn a_ladder_that_never_repeats_still_does_when_nobody_was_reached() {
     assert_eq!(short(&run.wake_after(MINUTE * 5)), ["page log 1/1"]);
     run.deliver_all();
     assert_eq!(run.state.due(), None, "reached once: as configured");
+    // But an acknowledgement that came to nothing is news.
+    run.ack("sam");
+    run.deliver_all();
+    assert_eq!(short(&run.wake_after(MINUTE * 240)), ["page log 1/2"]);
 }
 
 #[test]

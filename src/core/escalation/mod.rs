@@ -15,6 +15,7 @@
 pub mod event;
 pub mod row;
 pub mod state;
+pub mod text;
 
 mod acknowledged;
 mod draft;
@@ -27,3 +28,4 @@ mod woken;
 pub use event::{Effect, Event, Reply};
 pub use row::EscalationRow;
 pub use state::Escalation;
+pub use text::page_text;

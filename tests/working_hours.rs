@@ -1,5 +1,7 @@
 //! Deadlines in working time: never before their time, never on a Sunday, in every zone there is.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail that way")]
+
 use std::time::{Duration, Instant};
 
 use jiff::civil::{DateTime, date, time};

@@ -9,11 +9,13 @@
 //! withdrawn. If the acknowledgement was first, the level does not begin while it holds. It is always
 //! for the whole escalation. While it holds the ladder's clock stands still: nothing is repeated,
 //! begun or refreshed (a pager that needs refreshing lets the page lapse, as somebody is on it). When
-//! it expires, the level reached is paged again at once and the ladder goes on from there.
+//! it expires, the level reached, and any whose page was withdrawn, is paged again at once and the
+//! ladder goes on from there.
 
 pub mod event;
 pub mod row;
 pub mod state;
+pub mod text;
 
 mod acknowledged;
 mod draft;
@@ -26,3 +28,4 @@ mod woken;
 pub use event::{Effect, Event, Reply};
 pub use row::EscalationRow;
 pub use state::Escalation;
+pub use text::page_text;

@@ -143,6 +143,17 @@ impl Life {
         here.all(|s| s.fate == Fate::Failed)
     }
 
+    /// Whether somebody of this begun level never got its page because of an acknowledgement.
+    pub fn was_withdrawn(&self, index: usize) -> bool {
+        let round = self.round().round;
+        let mut all = self.sent.iter();
+        all.any(|s| {
+            s.round == round
+                && usize::try_from(s.level).is_ok_and(|level| level == index + 1)
+                && s.fate == Fate::Withdrawn
+        })
+    }
+
     pub fn state(&self) -> EscalationState {
         match self.standing {
             Standing::Open => EscalationState::Open,

@@ -18,7 +18,7 @@ pub(super) fn step(escalation: &Escalation, life: &Life, cx: &Context<'_>) -> St
     for index in 0..draft.life.begun.len() {
         let is_current = index + 1 == draft.life.begun.len();
         let is_due = draft.life.begun[index].again_at.is_some_and(|at| at <= now);
-        if is_due || (expired && is_current) {
+        if is_due || (expired && (is_current || draft.life.was_withdrawn(index))) {
             draft.repeat_level(index);
         }
     }

@@ -95,10 +95,11 @@ fn facts(blocks: &mut Vec<Block>, question: &Question, zone: &Zone) {
         value,
     };
     let when = zone.dated_span(question.first_at, question.last_at);
-    let mut facts = vec![fact("When", format!("{when} ({})", zone.label))];
-    if question.count > 1 {
-        facts.push(fact("How often", format!("{} times", question.count)));
-    }
+    let often = match question.count {
+        0 | 1 => String::new(),
+        count => format!(", {count} times"),
+    };
+    let mut facts = vec![fact("When", format!("{when} ({}){often}", zone.label))];
     for (key, value) in question.context.iter().take(MOST_FACTS) {
         facts.push(fact(&label(key), value.line(VALUE_CHARS)));
     }

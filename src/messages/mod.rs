@@ -5,6 +5,7 @@ mod mask;
 mod render;
 mod samples;
 mod templates;
+mod variables;
 mod when;
 
 pub use mask::mask_codes;

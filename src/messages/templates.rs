@@ -103,7 +103,7 @@ impl Messages {
         let mut known = BTreeSet::new();
         let samples = samples::of(name);
         for sample in &samples {
-            known.extend(super::render::variables(sample, &zone).into_keys());
+            known.extend(super::variables::variables(sample, &zone).into_keys());
         }
         // Branches that no sample takes are covered by name.
         for variable in template.undeclared_variables(false) {
@@ -117,7 +117,7 @@ impl Messages {
             }
         }
         for sample in &samples {
-            self.sections(name, super::render::variables(sample, &zone))
+            self.sections(name, super::variables::variables(sample, &zone))
                 .map_err(|error| describe(shown, &error))?;
         }
         Ok(())
@@ -127,7 +127,7 @@ impl Messages {
     pub(super) fn sections(
         &self,
         name: &str,
-        variables: super::render::Variables,
+        variables: super::variables::Variables,
     ) -> Result<Sections, minijinja::Error> {
         let template = self.environment.get_template(name)?;
         let mut captured = template.render_captured(

@@ -1,9 +1,10 @@
 //! The other sides of the web chat: a store of rows in memory that can be made to fail, and an inbox that answers as
 //! told and remembers what it was given.
+#![allow(clippy::unwrap_used)] // a fake that fails fails its test
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -99,13 +100,7 @@ impl Store for FakeStore {
         Ok(written)
     }
 
-    async fn claim(
-        &self,
-        _: u16,
-        _: &str,
-        _: Timestamp,
-        _: Duration,
-    ) -> Result<Claim, StoreError> {
+    async fn claim(&self, _: u16, _: &str, _: Timestamp, _: Duration) -> Result<Claim, StoreError> {
         Err(unavailable())
     }
 
@@ -240,5 +235,3 @@ impl Inbox for FakeInbox {
             .unwrap_or(Ok(Reply::Taken))
     }
 }
-
-pub type Shared = (Arc<FakeStore>, Arc<FakeInbox>);

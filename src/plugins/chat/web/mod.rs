@@ -7,6 +7,7 @@ mod actions;
 mod history;
 mod limits;
 mod live;
+mod post;
 mod routes;
 mod session;
 mod stream;

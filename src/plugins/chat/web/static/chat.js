@@ -23,7 +23,13 @@
   };
 
   const atBottom = () => window.innerHeight + window.scrollY >= document.body.scrollHeight - 120;
-  const toBottom = () => window.scrollTo(0, document.body.scrollHeight);
+  // The newest message; when it is taller than the window, its beginning.
+  const toBottom = () => {
+    window.scrollTo(0, document.body.scrollHeight);
+    const last = list.lastElementChild;
+    const room = window.innerHeight - document.querySelector(".top").offsetHeight - document.querySelector(".compose").offsetHeight;
+    if (last && last.offsetHeight > room) last.scrollIntoView({ block: "start" });
+  };
 
   // What is being typed survives the replacement of its message.
   const carryOver = (from, to) => {
@@ -55,7 +61,7 @@
       list.insertBefore(fresh, later || null);
     }
     if (empty) empty.hidden = true;
-    if (stick || item.fresh) toBottom();
+    if (old ? stick && fresh === list.lastElementChild && !fresh.contains(document.activeElement) : stick || item.fresh) toBottom();
   };
 
   const sync = async () => {

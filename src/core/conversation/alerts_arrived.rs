@@ -106,6 +106,8 @@ impl Turn<'_> {
         let who = Who::Source(alert.source.clone());
         let mut case = Case::open(self.new_id(), alert, policy, self.now());
         case.identity = self.identity().cloned();
+        self.next.opened += 1;
+        case.order = self.next.opened;
         let id = case.id;
         self.next.cases.insert(id, case);
         self.record(id, "case_opened", who, format!("alert {}", alert.id));

@@ -70,6 +70,9 @@ pub struct Case {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub opened_at: Timestamp,
+    /// Its place among all cases of the employee: many open in one instant.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub order: u64,
     /// From admission; it always holds.
     pub ceiling: Timestamp,
     /// After the first answer later alerts open a follow-up case.
@@ -141,6 +144,7 @@ impl Case {
             first_at: at,
             last_at: at,
             opened_at: now,
+            order: 0,
             ceiling: alert.accepted_at.after(policy.times.ceiling),
             policy,
             folding_over: false,

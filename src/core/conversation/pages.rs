@@ -1,6 +1,8 @@
 //! How a case ends, and the page that goes with it: which outcome pages how urgently (DESIGN section
 //! 2), and the words a security engineer reads on a lock screen. Promise P3 hangs on [`urgency`].
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::core::alert::Severity;
 use crate::core::case::{CaseView, Outcome};
 use crate::core::ids::CaseId;
@@ -260,8 +262,9 @@ pub fn flood(id: CaseId, who: &str, mut open: Vec<CaseId>, policy: &Policy) -> R
         related: open,
         ladder: policy.ladder(DEFAULT_LADDER).clone(),
         url: format!(
-            "{}/cases?employee={who}",
-            policy.public_url.trim_end_matches('/')
+            "{}/cases?employee={}",
+            policy.public_url.trim_end_matches('/'),
+            utf8_percent_encode(who, NON_ALPHANUMERIC)
         ),
     }
 }

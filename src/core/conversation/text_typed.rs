@@ -69,7 +69,10 @@ impl Turn<'_> {
             |id: &CaseId| typed.references.is_empty() || typed.references == [id.reference()];
         let theirs = |case: &&super::open_case::Case| case.identity.as_ref() == Some(&inbound.from);
         let cases = || self.next.cases.values().filter(theirs);
-        let who = cases().filter(|c| c.who_asked).map(|c| c.id).next_back();
+        let who = cases()
+            .filter(|c| c.who_asked)
+            .max_by_key(|c| c.order)
+            .map(|c| c.id);
         if let Some(id) = who.filter(meant) {
             return Some(self.named(id, &typed.rest));
         }

@@ -156,7 +156,9 @@ fn a_question_taken_only_after_the_ceiling_is_unreachable_and_loses_its_buttons(
     let mut bot = Bot::new();
     bot.chat_up = false;
     let case = bot.ask_at("sudo", "web-3", Severity::High);
+    let started = bot.outbox.pop_back().unwrap();
     bot.now = bot.now.after(HOUR);
+    bot.step(Event::sent(started, "m-late", bot.now));
     bot.chat_up = true;
     bot.settle();
     assert_eq!(bot.outcome(case), Some(Outcome::Unreachable));

@@ -317,3 +317,37 @@ fn an_operator_can_end_a_snooze() {
         Reply::NoLongerApplies { .. }
     ));
 }
+
+#[test]
+fn a_no_to_a_case_that_is_no_longer_kept_still_pages() {
+    let mut bot = Bot::new();
+    let case = bot.ask("sudo", "web-3");
+    bot.verify(case);
+    bot.wait(25 * HOUR);
+    assert_eq!(bot.press(case, Answer::Yes), Reply::NotFound);
+    assert!(bot.pages().is_empty());
+    assert_eq!(bot.press_as("bob", case, Answer::No), Reply::NotYours);
+    assert_eq!(bot.press(case, Answer::NotMeAfterAll), Reply::Taken);
+    let page = bot.pages()[0];
+    assert_eq!(
+        (page.urgency, page.related.as_slice()),
+        (Severity::High, &[case][..])
+    );
+    assert_ne!(page.id, case);
+    assert_eq!(bot.outcome(case), Some(Outcome::Verified));
+}
+
+#[test]
+fn what_untrusted_text_says_reaches_a_page_on_one_clean_line() {
+    let mut bot = Bot::new();
+    let mut alert = bot.alert("sudo", "web-3");
+    alert.title = format!("a\u{202e}b\nPAGE RESOLVED {}", "x".repeat(300))
+        .as_str()
+        .into();
+    bot.arrive(alert);
+    let case = bot.case_of("a1");
+    bot.press(case, Answer::No);
+    let summary = &bot.pages_of(case)[0].summary;
+    assert!(!summary.contains(['\n', '\u{202e}']), "{summary:?}");
+    assert!(summary.contains("ab PAGE RESOLVED") && summary.chars().count() < 260);
+}

@@ -26,6 +26,9 @@ const CLOSED_FIELD_BYTES: usize = 512;
 /// Versions of the question that the chat is known to have shown; older ones cannot be answered.
 const MAX_SHOWN: usize = 20;
 
+/// Rule names come from producers.
+pub const RULE_CHARS: usize = 100;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -309,7 +312,7 @@ impl Case {
             case: self.id,
             reference: self.reference(),
             revision: self.revision,
-            rule: self.rule.to_string(),
+            rule: Untrusted::from(self.rule.as_str()).line(RULE_CHARS),
             severity: self.severity(),
             title: self.title.clone(),
             description: text("description", |e| &e.description),

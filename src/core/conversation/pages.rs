@@ -205,6 +205,12 @@ pub fn case_notes(case: &Case, outcome: Outcome) -> Vec<String> {
             case.count, case.first_at, case.last_at
         ));
     }
+    if case.over > 0 {
+        notes.push(format!(
+            "{} of {} alerts are over by now, says their source",
+            case.over, case.count
+        ));
+    }
     for evidence in case.evidence.iter().take(EVIDENCE_IN_PAGE) {
         for text in [&evidence.description, &evidence.reason] {
             if !text.is_empty() {
@@ -240,6 +246,25 @@ pub fn advice(outcome: Outcome) -> &'static str {
         }
         Outcome::Failed => "Next: look at the alert yourself; the bot failed. Its log says why.",
         _ => "Next: acknowledge, look at the alert, resolve with a reason.",
+    }
+}
+
+/// A no to a case that is not kept any more. Its own escalation may exist, so this one is apart.
+pub fn forgotten_no(id: CaseId, case: CaseId, who: &str, policy: &Policy) -> Raise {
+    Raise {
+        id,
+        kind: PageKind::Operations,
+        round: 1,
+        urgency: Severity::High,
+        summary: format!(
+            "{} ({who}): answered NO to a question that is no longer kept",
+            case.reference()
+        ),
+        notes: vec![advice(Outcome::Denied).to_owned()],
+        case: None,
+        related: vec![case],
+        ladder: policy.ladder(DEFAULT_LADDER).clone(),
+        url: case_url(policy, case),
     }
 }
 

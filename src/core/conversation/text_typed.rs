@@ -7,7 +7,7 @@ use crate::core::text::Untrusted;
 
 use super::effect::{Content, StatusSnooze, Unclear};
 use super::event::{Inbound, Reply};
-use super::open_case::Phase;
+use super::open_case::{Phase, RULE_CHARS};
 use super::turn::Turn;
 
 /// Which question a text means.
@@ -196,7 +196,7 @@ impl Turn<'_> {
                     .iter()
                     .filter(|snooze| snooze.stands(now))
                     .map(|snooze| StatusSnooze {
-                        rule: snooze.rule.to_string(),
+                        rule: Untrusted::from(snooze.rule.as_str()).line(RULE_CHARS),
                         context: snooze.context.clone().into_iter().collect(),
                         until: snooze.until,
                     })

@@ -11,7 +11,7 @@ use conversation_support::{Bot, HOUR, rule};
 use proptest::prelude::*;
 use securitybot::core::alert::Severity;
 use securitybot::core::case::Outcome;
-use securitybot::core::conversation::{Answer, Event, Proof, Reply, Tick};
+use securitybot::core::conversation::{Answer, Content, Effect, Event, Proof, Reply, Tick};
 use securitybot::core::ids::CaseId;
 use securitybot::core::machine::{Machine, Settlement};
 use securitybot::core::policy::Mode;
@@ -287,6 +287,27 @@ impl Run {
     }
 }
 
+/// P4 as far as the machine goes, and CONTRACT: after the end a message has no live buttons.
+fn asked_once_and_no_button_lives(bot: &Bot) {
+    let mut asked = std::collections::BTreeSet::new();
+    for seen in &bot.history {
+        for effect in &seen.step.effects {
+            if let Effect::Send(message) = effect
+                && matches!(message.content, Content::Question { .. })
+            {
+                assert!(asked.insert(message.case), "asked twice: {message:?}");
+            }
+        }
+    }
+    for (id, content) in &bot.screen {
+        let live = matches!(
+            content,
+            Content::Question { .. } | Content::ProofForm { .. }
+        );
+        assert!(!live, "{id} still shows {content:?}");
+    }
+}
+
 fn run(acts: &[Act], enrolled: bool) -> Bot {
     let mut shadow = rule("shadow");
     shadow.mode = Mode::Shadow;
@@ -311,6 +332,9 @@ fn run(acts: &[Act], enrolled: bool) -> Bot {
     bot.wait(200 * HOUR);
     bot.all_ended();
     assert!(bot.state.open_cases().next().is_none());
+    if !acts.iter().any(|act| matches!(act, Act::Impossible)) {
+        asked_once_and_no_button_lives(&bot);
+    }
     bot
 }
 

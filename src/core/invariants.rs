@@ -205,7 +205,8 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
                 let ticked = ticks
                     .iter()
                     .any(|tick| tick.case == view.id && tick.revision == view.revision);
-                if !ticked && !(ticks.is_empty() && *case == view.id) {
+                let implied = ticks.is_empty() && *case == view.id;
+                if !ticked && !implied {
                     return broken(P5, at, format!("{} was not ticked", view.reference));
                 }
                 if last_step.is_some_and(|last| *step <= last) {

@@ -11,6 +11,7 @@ use crate::core::ids::{CaseId, SourceId};
 use crate::core::policy::CasePolicy;
 use crate::core::record::{Record, Who};
 use crate::core::routing::{Facts, Route, route};
+use crate::core::text::Untrusted;
 
 use super::effect::Ended;
 use super::event::Reply;
@@ -106,9 +107,16 @@ impl Turn<'_> {
         let who = Who::Source(alert.source.clone());
         let mut case = Case::open(self.new_id(), alert, policy, self.now());
         case.identity = self.identity().cloned();
+        self.next.opened += 1;
+        case.order = self.next.opened;
         let id = case.id;
         self.next.cases.insert(id, case);
-        self.record(id, "case_opened", who, format!("alert {}", alert.id));
+        self.record(
+            id,
+            "case_opened",
+            who,
+            format!("alert {}", shown(&alert.id)),
+        );
         self.touched.insert(id);
         None
     }
@@ -233,7 +241,7 @@ impl Turn<'_> {
                 .find(|case| case.rule == alert.rule && case.key == key)
         };
         let who = Who::Source(alert.source.clone());
-        let detail = format!("alert {} is over", alert.id);
+        let detail = format!("alert {} is over", shown(&alert.id));
         let Some(id) = named.or_else(alike).map(|case| case.id) else {
             self.record_person("alert_resolved", who, detail);
             return;
@@ -260,4 +268,9 @@ impl Turn<'_> {
             );
         }
     }
+}
+
+/// An alert's id comes from its producer: it is no more to be trusted than its title.
+fn shown(id: &str) -> String {
+    Untrusted::from(id).line(100)
 }

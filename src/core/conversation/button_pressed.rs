@@ -4,7 +4,9 @@
 use crate::core::ids::CaseId;
 use crate::core::text::Untrusted;
 
+use super::effect::Content;
 use super::event::{Answer, Inbound, Reply};
+use super::pages;
 use super::turn::Turn;
 
 impl Turn<'_> {
@@ -19,12 +21,7 @@ impl Turn<'_> {
             if !self.may_answer(inbound, None) {
                 return self.refuse_stranger(None);
             }
-            self.record_person(
-                "answer_refused",
-                self.employee_did(),
-                "an answer to a question that is no longer kept",
-            );
-            return Reply::NotFound;
+            return self.answer_to_forgotten(id, answer);
         };
         if !self.may_answer(inbound, Some(case)) || !case.sent {
             return self.refuse_stranger(Some(id));
@@ -45,5 +42,20 @@ impl Turn<'_> {
             (Answer::NotSure, false) => self.late_note(id, "not sure"),
             (Answer::SomeoneElse, false) => self.late_note(id, "someone else"),
         }
+    }
+
+    /// The case is not kept any more (a day went by, or a fault took it). A no is still worth a page.
+    fn answer_to_forgotten(&mut self, id: CaseId, answer: &Answer) -> Reply {
+        let who = self.employee_did();
+        let detail = "an answer to a question that is no longer kept";
+        self.record(id, "answer_refused", who.clone(), detail);
+        if !matches!(answer, Answer::No | Answer::NotMeAfterAll) {
+            return Reply::NotFound;
+        }
+        let page = pages::forgotten_no(self.new_id(), id, &who.label(), &self.cx.world.policy);
+        self.births.push(page);
+        let reference = Some(id.reference());
+        self.say(None, Content::ReportTaken { reference });
+        Reply::Taken
     }
 }

@@ -71,6 +71,10 @@ impl Turn<'_> {
         if case.asked_at.is_none() {
             // A chat with a wrong clock must neither end the question early nor stretch it.
             let asked_at = receipt.at.max(case.opened_at).min(now.max(case.opened_at));
+            if case.phase == Phase::Sending && asked_at >= case.ceiling {
+                // Too late: it was unreachable, and the message only loses its buttons.
+                return;
+            }
             case.asked_at = Some(asked_at);
             if case.phase == Phase::Sending {
                 case.phase = Phase::Asked;
@@ -84,7 +88,7 @@ impl Turn<'_> {
             .cases
             .get(&id)
             .is_some_and(|c| c.revision != revision || c.phase == Phase::Verifying);
-        // The message shows the deadline, which is known only now.
+        // What was decided while the chat took its time is shown now.
         if stale {
             self.refresh(id);
         }

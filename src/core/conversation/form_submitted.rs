@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::core::alert::Severity;
+use crate::core::answer::MAX_EXPLANATION_CHARS;
 use crate::core::case::Outcome;
 use crate::core::ids::CaseId;
 use crate::core::policy::Explanation;
@@ -46,6 +47,8 @@ impl Turn<'_> {
             return self.already_answered(id, "the same event again");
         }
         self.next.remember_event(&inbound.event_id);
+        // Invisible characters explain nothing.
+        let explanation = &Untrusted::new(explanation.plain(MAX_EXPLANATION_CHARS));
         if !open && !self.any_open(ticks, inbound) {
             return self.late_note(id, "yes with a code");
         }

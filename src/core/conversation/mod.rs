@@ -17,6 +17,7 @@ mod operator_acted;
 mod pages;
 mod rebuilt;
 pub mod snooze;
+mod snooze_changed;
 pub mod state;
 mod text_typed;
 mod turn;

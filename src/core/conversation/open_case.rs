@@ -26,6 +26,9 @@ const CLOSED_FIELD_BYTES: usize = 512;
 /// Versions of the question that the chat is known to have shown; older ones cannot be answered.
 const MAX_SHOWN: usize = 20;
 
+/// Rule names come from producers.
+pub const RULE_CHARS: usize = 100;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -70,6 +73,9 @@ pub struct Case {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub opened_at: Timestamp,
+    /// Its place among all cases of the employee: many open in one instant.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub order: u64,
     /// From admission; it always holds.
     pub ceiling: Timestamp,
     /// After the first answer later alerts open a follow-up case.
@@ -141,6 +147,7 @@ impl Case {
             first_at: at,
             last_at: at,
             opened_at: now,
+            order: 0,
             ceiling: alert.accepted_at.after(policy.times.ceiling),
             policy,
             folding_over: false,
@@ -305,7 +312,7 @@ impl Case {
             case: self.id,
             reference: self.reference(),
             revision: self.revision,
-            rule: self.rule.to_string(),
+            rule: Untrusted::from(self.rule.as_str()).line(RULE_CHARS),
             severity: self.severity(),
             title: self.title.clone(),
             description: text("description", |e| &e.description),

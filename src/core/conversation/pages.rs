@@ -1,6 +1,8 @@
 //! How a case ends, and the page that goes with it: which outcome pages how urgently (DESIGN section
 //! 2), and the words a security engineer reads on a lock screen. Promise P3 hangs on [`urgency`].
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::core::alert::Severity;
 use crate::core::case::{CaseView, Outcome};
 use crate::core::ids::CaseId;
@@ -203,6 +205,12 @@ pub fn case_notes(case: &Case, outcome: Outcome) -> Vec<String> {
             case.count, case.first_at, case.last_at
         ));
     }
+    if case.over > 0 {
+        notes.push(format!(
+            "{} of {} alerts are over by now, says their source",
+            case.over, case.count
+        ));
+    }
     for evidence in case.evidence.iter().take(EVIDENCE_IN_PAGE) {
         for text in [&evidence.description, &evidence.reason] {
             if !text.is_empty() {
@@ -241,6 +249,25 @@ pub fn advice(outcome: Outcome) -> &'static str {
     }
 }
 
+/// A no to a case that is not kept any more. Its own escalation may exist, so this one is apart.
+pub fn forgotten_no(id: CaseId, case: CaseId, who: &str, policy: &Policy) -> Raise {
+    Raise {
+        id,
+        kind: PageKind::Operations,
+        round: 1,
+        urgency: Severity::High,
+        summary: format!(
+            "{} ({who}): answered NO to a question that is no longer kept",
+            case.reference()
+        ),
+        notes: vec![advice(Outcome::Denied).to_owned()],
+        case: None,
+        related: vec![case],
+        ladder: policy.ladder(DEFAULT_LADDER).clone(),
+        url: case_url(policy, case),
+    }
+}
+
 /// Too many open cases of one employee: somebody should look at the whole.
 pub fn flood(id: CaseId, who: &str, mut open: Vec<CaseId>, policy: &Policy) -> Raise {
     let count = open.len();
@@ -260,8 +287,9 @@ pub fn flood(id: CaseId, who: &str, mut open: Vec<CaseId>, policy: &Policy) -> R
         related: open,
         ladder: policy.ladder(DEFAULT_LADDER).clone(),
         url: format!(
-            "{}/cases?employee={who}",
-            policy.public_url.trim_end_matches('/')
+            "{}/cases?employee={}",
+            policy.public_url.trim_end_matches('/'),
+            utf8_percent_encode(who, NON_ALPHANUMERIC)
         ),
     }
 }

@@ -43,6 +43,9 @@ pub struct Conversation {
     pub(super) taken: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) cases: BTreeMap<CaseId, Case>,
+    /// Cases ever asked about; the place of the next one.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub(super) opened: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) snoozes: Vec<Snooze>,
     /// The heads of SHA-256 over the last chat events' ids.
@@ -69,6 +72,9 @@ pub struct Conversation {
 }
 
 fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+fn is_none_yet(n: &u64) -> bool {
     *n == 0
 }
 
@@ -158,6 +164,7 @@ impl Machine for Conversation {
             },
             taken: BTreeMap::new(),
             cases: BTreeMap::new(),
+            opened: 0,
             snoozes: Vec::new(),
             events: VecDeque::new(),
             factors: BTreeSet::new(),

@@ -7,7 +7,7 @@ use crate::core::text::Untrusted;
 
 use super::effect::{Content, StatusSnooze, Unclear};
 use super::event::{Inbound, Reply};
-use super::open_case::Phase;
+use super::open_case::{Phase, RULE_CHARS};
 use super::turn::Turn;
 
 /// Which question a text means.
@@ -69,7 +69,10 @@ impl Turn<'_> {
             |id: &CaseId| typed.references.is_empty() || typed.references == [id.reference()];
         let theirs = |case: &&super::open_case::Case| case.identity.as_ref() == Some(&inbound.from);
         let cases = || self.next.cases.values().filter(theirs);
-        let who = cases().filter(|c| c.who_asked).map(|c| c.id).next_back();
+        let who = cases()
+            .filter(|c| c.who_asked)
+            .max_by_key(|c| c.order)
+            .map(|c| c.id);
         if let Some(id) = who.filter(meant) {
             return Some(self.named(id, &typed.rest));
         }
@@ -193,7 +196,7 @@ impl Turn<'_> {
                     .iter()
                     .filter(|snooze| snooze.stands(now))
                     .map(|snooze| StatusSnooze {
-                        rule: snooze.rule.to_string(),
+                        rule: Untrusted::from(snooze.rule.as_str()).line(RULE_CHARS),
                         context: snooze.context.clone().into_iter().collect(),
                         until: snooze.until,
                     })

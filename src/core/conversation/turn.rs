@@ -221,6 +221,8 @@ impl<'a> Turn<'a> {
         let others = self.next.cases.values().filter(|other| {
             other.id != case.id && matches!(other.phase, Phase::Asked | Phase::Verifying)
         });
+        let mut others: Vec<&Case> = others.collect();
+        others.sort_by_key(|other| other.order);
         let ticks = std::iter::once(case)
             .chain(others)
             .map(|c| TickOption {
@@ -245,7 +247,7 @@ impl<'a> Turn<'a> {
             .cases
             .values()
             .filter(|case| case.phase == Phase::Waiting)
-            .map(|case| (Reverse(case.severity()), case.opened_at, case.id))
+            .map(|case| (Reverse(case.severity()), case.order, case.id))
             .collect();
         waiting.sort();
         for (Reverse(severity), _, id) in waiting {

@@ -96,6 +96,12 @@ pub(super) async fn a_standing_mark_is_a_duplicate_same_or_altered(store: &dyn S
         refusal(&mut owner, marked(2, marks)).await,
         Refusal::Duplicate(vec![(1, Seen::Altered), (2, Seen::Same)])
     );
+    // It is the standing body that counts, not that of a refused one in the same request.
+    let marks = vec![mark("a", "another"), mark("a", "body a")];
+    assert_eq!(
+        refusal(&mut owner, marked(2, marks)).await,
+        Refusal::Duplicate(vec![(0, Seen::Altered), (1, Seen::Same)])
+    );
     // The same identity from another source is another alert.
     let mut other = marked(1, vec![mark("a", "body a")]);
     other.source = key("source/other");

@@ -1,6 +1,8 @@
 //! One batch, one transaction: each write is checked against what the ones before it left, and if any
 //! is refused the whole transaction is rolled back.
 
+use std::collections::HashMap;
+
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params,
 };
@@ -258,27 +260,24 @@ fn standing_marks(
         .collect()
 }
 
-/// Marks that stand in the store, or earlier in the same request.
+/// Marks that stand in the store, or are set earlier in the same request.
 fn duplicates(marks: &[Mark], standing: &[Option<Standing>], now: Timestamp) -> Vec<(usize, Seen)> {
     let seen = |same| if same { Seen::Same } else { Seen::Altered };
-    let mut earlier: std::collections::HashMap<&str, &str> = std::collections::HashMap::new();
+    let mut earlier: HashMap<&str, &str> = HashMap::new();
     let mut found = Vec::new();
     for (index, (mark, standing)) in marks.iter().zip(standing).enumerate() {
-        let stored = standing.as_ref().filter(|standing| standing.expires > now);
-        if !mark.renew {
-            if let Some(body) = earlier.get(mark.identity.as_str()) {
-                found.push((index, seen(*body == mark.body)));
-            } else if let Some(stored) = stored {
-                found.push((index, seen(stored.same)));
+        let stored = standing.as_ref().filter(|stored| stored.expires > now);
+        let same = match (stored, earlier.get(mark.identity.as_str())) {
+            (Some(stored), _) => stored.same,
+            (None, Some(body)) => *body == mark.body,
+            (None, None) => {
+                earlier.insert(&mark.identity, &mark.body);
+                continue;
             }
-        }
-        // A renewed mark keeps the body it has, which may be another one.
-        let kept = if mark.renew && stored.is_some_and(|stored| !stored.same) {
-            ""
-        } else {
-            mark.body.as_str()
         };
-        earlier.entry(&mark.identity).or_insert(kept);
+        if !mark.renew {
+            found.push((index, seen(same)));
+        }
     }
     found
 }
@@ -291,7 +290,7 @@ fn put_marks(
     marks: &[Mark],
     standing: &[Option<Standing>],
 ) -> rusqlite::Result<()> {
-    let mut written: std::collections::HashMap<&str, i64> = std::collections::HashMap::new();
+    let mut written: HashMap<&str, i64> = HashMap::new();
     for (mark, standing) in marks.iter().zip(standing) {
         let expires = mark.expires.as_millis();
         let live = standing.as_ref().is_some_and(|s| s.expires > batch.now);

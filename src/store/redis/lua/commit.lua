@@ -101,7 +101,7 @@ local function check_accept(write)
     elseif mark.renew then
       added[mark.id] = { body = standing.body, alert = standing.alert, expires = mark.expires }
     else
-      push(duplicates, 1, i - 1, standing.body == mark.body and 1 or 0)
+      push_pair(duplicates, 1, i - 1, standing.body == mark.body and 1 or 0)
     end
   end
   if duplicates[1] then
@@ -132,8 +132,8 @@ end
 -- From here on nothing can be refused.
 local hset, due, changes = {}, {}, {}
 local function set_aggregate(name, value, at)
-  push(hset, P .. 'agg', name, value)
-  push(hset, P .. 'ver', name, version[name])
+  push_pair(hset, P .. 'agg', name, value)
+  push_pair(hset, P .. 'ver', name, version[name])
   due[name] = at
 end
 for _, write in ipairs(writes) do
@@ -143,9 +143,9 @@ for _, write in ipairs(writes) do
       set_aggregate(birth.name, birth.value, birth.due)
     end
   elseif write.kind == 'A' then
-    push(hset, P .. 'next', write.name, write.after)
+    push_pair(hset, P .. 'next', write.name, write.after)
     if write.cursor then
-      push(hset, P .. 'cursor', write.name, write.cursor)
+      push_pair(hset, P .. 'cursor', write.name, write.cursor)
     end
     call('ZADD', P .. 'q:' .. write.name, write.alerts)
   else
@@ -160,7 +160,7 @@ end
 local zadd, zrem, rpush = {}, {}, {}
 for name, at in pairs(due) do
   if at ~= '' then
-    push(zadd, P .. 'due', at, name)
+    push_pair(zadd, P .. 'due', at, name)
   else
     push(zrem, P .. 'due', name)
   end
@@ -169,20 +169,20 @@ for source, list in pairs(marks) do
   for id, mark in pairs(list) do
     if mark.expires then
       local value = mark.expires .. ' ' .. #mark.body .. ' ' .. mark.body .. mark.alert
-      push(hset, P .. 'm:' .. source, id, value)
-      push(zadd, P .. 'mx', mark.expires, #source .. ' ' .. source .. id)
+      push_pair(hset, P .. 'm:' .. source, id, value)
+      push_pair(zadd, P .. 'mx', mark.expires, #source .. ' ' .. source .. id)
     end
   end
 end
 local last = arg()
 for _ = 1, count() do
   local seq, case, value = arg(), arg(), arg()
-  push(hset, P .. 'j', seq, value)
+  push_pair(hset, P .. 'j', seq, value)
   if case ~= '-' then
     push(rpush, P .. 't:' .. case, seq)
   end
 end
-push(hset, KEYS[1], 'head', last)
+push_pair(hset, KEYS[1], 'head', last)
 flush('HSET', hset)
 flush('ZADD', zadd)
 flush('ZREM', zrem)

@@ -12,19 +12,31 @@ end
 
 -- Lua can hand at most some 8,000 values to a call; even, so that pairs stay together.
 local CHUNK = 4000
-local function push(lists, key, ...)
+local function push(lists, key, value)
   local list = lists[key]
-  if not list then
-    list = {}
-    lists[key] = list
+  if list then
+    list[#list + 1] = value
+  else
+    lists[key] = { value }
   end
-  for i = 1, select('#', ...) do
-    list[#list + 1] = (select(i, ...))
+end
+local function push_pair(lists, key, first, second)
+  local list = lists[key]
+  if list then
+    local n = #list
+    list[n + 1], list[n + 2] = first, second
+  else
+    lists[key] = { first, second }
   end
 end
 local function call(command, key, list)
-  for from = 1, #list, CHUNK do
-    redis.call(command, key, unpack(list, from, math.min(from + CHUNK - 1, #list)))
+  local size = #list
+  if size == 2 then
+    redis.call(command, key, list[1], list[2])
+    return
+  end
+  for from = 1, size, CHUNK do
+    redis.call(command, key, unpack(list, from, math.min(from + CHUNK - 1, size)))
   end
 end
 local function flush(command, lists)
@@ -76,35 +88,37 @@ local function change_rows(changes)
     for i, value in ipairs(hmget(values, list)) do
       local id = list[i]
       local change = last[collection][id]
-      local old, at = {}, nil
+      local old, at = nil, nil
       if value then
+        old = {}
         local entries
         at, entries = row_index(value)
         for _, entry in ipairs(entries) do
           old[entry] = true
         end
-      end
-      local new = {}
-      for _, entry in ipairs(change.entries or {}) do
-        new[entry] = true
-      end
-      for entry in pairs(old) do
-        if not new[entry] then
-          push(zrem, index .. entry, id)
+        local new = {}
+        for _, entry in ipairs(change.entries or {}) do
+          new[entry] = true
+        end
+        for entry in pairs(old) do
+          if not new[entry] then
+            push(zrem, index .. entry, id)
+          end
         end
       end
       if change.value then
-        push(hset, values, id, change.value)
-        if at ~= change.at then
-          push(zadd, times, change.at, id)
+        push_pair(hset, values, id, change.value)
+        local moved = at ~= change.at
+        if moved then
+          push_pair(zadd, times, change.at, id)
         end
-        for entry in pairs(new) do
-          if not old[entry] or at ~= change.at then
-            push(zadd, index .. entry, change.at, id)
+        for _, entry in ipairs(change.entries) do
+          if moved or not old[entry] then
+            push_pair(zadd, index .. entry, change.at, id)
           end
         end
         if change.expires ~= '' then
-          push(zadd, P .. 'rx', change.expires, collection .. '\0' .. id)
+          push_pair(zadd, P .. 'rx', change.expires, collection .. '\0' .. id)
         elseif value then
           push(zrem, P .. 'rx', collection .. '\0' .. id)
         end

@@ -2,8 +2,8 @@
 
 mod http_support;
 
-use http_support::samples::{self, Sample};
 use http_support::Bench;
+use http_support::samples::{self, Sample};
 use reqwest::Method;
 use securitybot::core::conversation;
 use securitybot::core::escalation;
@@ -52,7 +52,10 @@ async fn every_operator_route_refuses_strangers_and_the_role_below() {
             assert_eq!(as_token(below).await, 403, "{method} {path}");
         }
         let allowed = as_token("admin-token").await;
-        assert!(allowed != 401 && allowed != 403, "{method} {path}: {allowed}");
+        assert!(
+            allowed != 401 && allowed != 403,
+            "{method} {path}: {allowed}"
+        );
     }
 }
 
@@ -60,7 +63,11 @@ async fn every_operator_route_refuses_strangers_and_the_role_below() {
 #[actix_web::test]
 async fn the_openapi_document_lists_every_route_that_is_served() {
     let bench = Bench::start().await;
-    let served = bench.request(Method::GET, "/v1/openapi.json").send().await.unwrap();
+    let served = bench
+        .request(Method::GET, "/v1/openapi.json")
+        .send()
+        .await
+        .unwrap();
     let served: Value = served.json().await.unwrap();
     assert_eq!(served, document());
     let paths = served["paths"].as_object().unwrap();
@@ -70,15 +77,29 @@ async fn the_openapi_document_lists_every_route_that_is_served() {
             listed += 1;
             let method: Method = method.to_uppercase().parse().unwrap();
             let request = bench.request(method.clone(), &path.replace("{id}", "x"));
-            let status = request.bearer_auth("admin-token").send().await.unwrap().status();
+            let status = request
+                .bearer_auth("admin-token")
+                .send()
+                .await
+                .unwrap()
+                .status();
             assert_ne!(status, 405, "{method} {path}");
             let described = operation["responses"].as_object().unwrap();
             let code = status.as_str();
-            assert!(described.contains_key(code), "{method} {path} answered {code}");
+            assert!(
+                described.contains_key(code),
+                "{method} {path} answered {code}"
+            );
         }
     }
     assert_eq!(listed, ENDPOINTS.len());
-    for needed in ["/v1/alerts", "/v1/cases", "/v1/cases/{id}/close", "/healthz", "/metrics"] {
+    for needed in [
+        "/v1/alerts",
+        "/v1/cases",
+        "/v1/cases/{id}/close",
+        "/healthz",
+        "/metrics",
+    ] {
         assert!(paths.contains_key(needed), "{needed}");
     }
     let text = served.to_string();
@@ -115,10 +136,17 @@ async fn cases_are_filtered_and_paged_without_gap_or_repeat() {
     let since = samples::ago(11).to_rfc3339();
     let until = samples::ago(10).to_rfc3339();
     let window = body(&bench, &format!("/v1/cases?since={since}&until={until}")).await;
-    assert_eq!(window["cases"].as_array().unwrap().len(), 1, "since is in, until is out");
+    assert_eq!(
+        window["cases"].as_array().unwrap().len(),
+        1,
+        "since is in, until is out"
+    );
 
     let page = body(&bench, "/v1/cases?outcome=verified&limit=2").await;
-    let alien = format!("/v1/cases?outcome=denied&cursor={}", page["next"].as_str().unwrap());
+    let alien = format!(
+        "/v1/cases?outcome=denied&cursor={}",
+        page["next"].as_str().unwrap()
+    );
     for (path, names) in [
         (alien.as_str(), "cursor"),
         ("/v1/cases?cursor=MTI", "cursor"),
@@ -134,7 +162,10 @@ async fn cases_are_filtered_and_paged_without_gap_or_repeat() {
         let response = bench.get(path, "vera-token").await;
         assert_eq!(response.status(), 400, "{path}");
         let error: Value = response.json().await.unwrap();
-        assert!(error["error"].as_str().unwrap().starts_with(names), "{path}: {error}");
+        assert!(
+            error["error"].as_str().unwrap().starts_with(names),
+            "{path}: {error}"
+        );
     }
 }
 
@@ -143,14 +174,24 @@ async fn one_case_comes_with_its_timeline_and_evidence() {
     let bench = Bench::start().await;
     let id = samples::case(&bench.store, 1, &Sample::default());
     samples::record(&bench.store, id, 5, "case_opened", Who::Bot, "");
-    samples::record(&bench.store, id, 4, "note_added", Who::Operator("sam".into()), "called her");
+    samples::record(
+        &bench.store,
+        id,
+        4,
+        "note_added",
+        Who::Operator("sam".into()),
+        "called her",
+    );
     let case = body(&bench, &format!("/v1/cases/{id}")).await;
     assert_eq!(
         case["timeline"][1],
         json!({"at": samples::ago(4).to_rfc3339(), "what": "note_added", "who": "operator sam", "detail": "called her"})
     );
     assert_eq!(case["evidence"].as_array().unwrap().len(), 1);
-    assert_eq!(bench.get("/v1/cases/nonsense", "vera-token").await.status(), 404);
+    assert_eq!(
+        bench.get("/v1/cases/nonsense", "vera-token").await.status(),
+        404
+    );
     *bench.store.is_down.lock().unwrap() = true;
     let down = bench.get(&format!("/v1/cases/{id}"), "vera-token").await;
     assert_eq!(down.status(), 503);
@@ -160,40 +201,79 @@ async fn one_case_comes_with_its_timeline_and_evidence() {
 async fn an_act_carries_the_operators_name_and_a_second_one_is_409() {
     let bench = Bench::start().await;
     let id = samples::case(&bench.store, 1, &Sample::default());
-    let unknown = Sample { employee: None, ..Sample::default() };
+    let unknown = Sample {
+        employee: None,
+        ..Sample::default()
+    };
     let stranger = samples::case(&bench.store, 2, &unknown);
     samples::escalation(&bench.store, id, "open", "high", Some(id));
 
     let close = format!("/v1/cases/{id}/close");
     let reason = json!({"reason": "known maintenance"});
-    assert_eq!(bench.post(&close, "sam-token", &json!({"reason": " "})).await.status(), 400);
+    assert_eq!(
+        bench
+            .post(&close, "sam-token", &json!({"reason": " "}))
+            .await
+            .status(),
+        400
+    );
     let done = bench.post(&close, "sam-token", &reason).await;
     assert_eq!(done.status(), 200);
     assert_eq!(done.json::<Value>().await.unwrap()["outcome"], "closed");
     assert_eq!(bench.post(&close, "sam-token", &reason).await.status(), 409);
     let note = format!("/v1/cases/{stranger}/notes");
-    assert_eq!(bench.post(&note, "sam-token", &json!({"text": "who is it?"})).await.status(), 200);
+    assert_eq!(
+        bench
+            .post(&note, "sam-token", &json!({"text": "who is it?"}))
+            .await
+            .status(),
+        200
+    );
 
     let ack = format!("/v1/escalations/{id}/ack");
     let acked = bench.post(&ack, "sam-token", &json!({})).await;
     assert_eq!(acked.status(), 200);
-    assert_eq!(acked.json::<Value>().await.unwrap()["escalation"]["acknowledged_by"], "sam");
+    assert_eq!(
+        acked.json::<Value>().await.unwrap()["escalation"]["acknowledged_by"],
+        "sam"
+    );
     let resolve = format!("/v1/escalations/{id}/resolve");
-    assert_eq!(bench.post(&resolve, "sam-token", &reason).await.status(), 200);
-    assert_eq!(bench.post(&resolve, "admin-token", &reason).await.status(), 409);
-    assert_eq!(bench.post(&format!("/v1/escalations/{stranger}/ack"), "sam-token", &json!({})).await.status(), 404);
+    assert_eq!(
+        bench.post(&resolve, "sam-token", &reason).await.status(),
+        200
+    );
+    assert_eq!(
+        bench.post(&resolve, "admin-token", &reason).await.status(),
+        409
+    );
+    assert_eq!(
+        bench
+            .post(
+                &format!("/v1/escalations/{stranger}/ack"),
+                "sam-token",
+                &json!({})
+            )
+            .await
+            .status(),
+        404
+    );
 
     let log = bench.log.lock().unwrap();
     let receivers: Vec<_> = log.delivered.iter().map(|(to, _)| to.as_str()).collect();
-    assert_eq!(receivers, ["employee/alice", "employee/alice", "unknown/mallory"]);
+    assert_eq!(
+        receivers,
+        ["employee/alice", "employee/alice", "unknown/mallory"]
+    );
     assert!(log.delivered.iter().all(|(_, event)| match event {
         conversation::Event::CaseClosed { operator, .. }
         | conversation::Event::NoteAdded { operator, .. } => operator.as_str() == "sam",
         _ => false,
     }));
     assert_eq!(log.escalated[0].0, format!("escalation/{id}"));
-    assert!(matches!(&log.escalated[1].1, escalation::Event::Resolved { operator, reason }
-        if operator.as_str() == "sam" && reason == "known maintenance"));
+    assert!(
+        matches!(&log.escalated[1].1, escalation::Event::Resolved { operator, reason }
+        if operator.as_str() == "sam" && reason == "known maintenance")
+    );
 }
 
 #[actix_web::test]
@@ -202,8 +282,14 @@ async fn snoozes_quarantine_and_employees_do_what_they_say() {
     samples::snooze(&bench.store, "s1", 60);
     samples::snooze(&bench.store, "s0", 0);
     let listed = body(&bench, "/v1/snoozes?employee=alice").await;
-    assert_eq!(listed["snoozes"].as_array().unwrap().len(), 1, "expired ones are not listed");
-    let ended = bench.request(Method::DELETE, "/v1/snoozes/s1").bearer_auth("sam-token");
+    assert_eq!(
+        listed["snoozes"].as_array().unwrap().len(),
+        1,
+        "expired ones are not listed"
+    );
+    let ended = bench
+        .request(Method::DELETE, "/v1/snoozes/s1")
+        .bearer_auth("sam-token");
     assert_eq!(ended.send().await.unwrap().status(), 200);
 
     let mut mended = json!({"principal": "alice", "rule": "SudoRoot", "title": "t", "id": "q"});
@@ -212,21 +298,76 @@ async fn snoozes_quarantine_and_employees_do_what_they_say() {
     samples::quarantined(&bench.store, "q2", &json!({"alerts": [mended]}).to_string());
     let listed = body(&bench, "/v1/quarantine").await;
     assert!(listed["quarantine"][0].get("payload").is_none());
-    assert_eq!(bench.post("/v1/quarantine/q1/replay", "admin-token", &json!({})).await.status(), 200);
-    assert_eq!(bench.post("/v1/quarantine/q2/replay", "admin-token", &json!({})).await.status(), 409);
-    assert_eq!(bench.store.ids(Collection::Quarantine), ["q2"], "kept until it is accepted");
+    assert_eq!(
+        bench
+            .post("/v1/quarantine/q1/replay", "admin-token", &json!({}))
+            .await
+            .status(),
+        200
+    );
+    assert_eq!(
+        bench
+            .post("/v1/quarantine/q2/replay", "admin-token", &json!({}))
+            .await
+            .status(),
+        409
+    );
+    assert_eq!(
+        bench.store.ids(Collection::Quarantine),
+        ["q2"],
+        "kept until it is accepted"
+    );
 
-    let enrolled = bench.post("/v1/employees/alice/factors/totp", "admin-token", &json!({})).await;
+    let enrolled = bench
+        .post(
+            "/v1/employees/alice/factors/totp",
+            "admin-token",
+            &json!({}),
+        )
+        .await;
     let uri = enrolled.json::<Value>().await.unwrap();
-    assert_eq!(uri["otpauth_uri"], "otpauth://totp/alice@example.com?secret=ABC");
+    assert_eq!(
+        uri["otpauth_uri"],
+        "otpauth://totp/alice@example.com?secret=ABC"
+    );
     let links = "/v1/employees/alice/links";
-    let chat = bench.post(links, "admin-token", &json!({"kind": "chat"})).await;
-    assert!(chat.json::<Value>().await.unwrap()["url"].as_str().unwrap().contains("/chat/"));
-    assert_eq!(bench.post(links, "admin-token", &json!({"kind": "enroll"})).await.status(), 409);
-    assert_eq!(bench.post("/v1/employees/nobody/links", "admin-token", &json!({})).await.status(), 404);
-    assert_eq!(bench.post("/v1/employees/alice/unlock", "admin-token", &json!({})).await.status(), 404);
-    let test = bench.post("/v1/pages/test", "admin-token", &json!({})).await;
-    assert_eq!(test.json::<Value>().await.unwrap()["pagers"], json!(["log"]));
+    let chat = bench
+        .post(links, "admin-token", &json!({"kind": "chat"}))
+        .await;
+    assert!(
+        chat.json::<Value>().await.unwrap()["url"]
+            .as_str()
+            .unwrap()
+            .contains("/chat/")
+    );
+    assert_eq!(
+        bench
+            .post(links, "admin-token", &json!({"kind": "enroll"}))
+            .await
+            .status(),
+        409
+    );
+    assert_eq!(
+        bench
+            .post("/v1/employees/nobody/links", "admin-token", &json!({}))
+            .await
+            .status(),
+        404
+    );
+    assert_eq!(
+        bench
+            .post("/v1/employees/alice/unlock", "admin-token", &json!({}))
+            .await
+            .status(),
+        404
+    );
+    let test = bench
+        .post("/v1/pages/test", "admin-token", &json!({}))
+        .await;
+    assert_eq!(
+        test.json::<Value>().await.unwrap()["pagers"],
+        json!(["log"])
+    );
     let log = bench.log.lock().unwrap();
     assert!(log.delivered.iter().any(|(_, event)| matches!(event,
         conversation::Event::FactorEnrolled { sealed_seed, .. } if sealed_seed == "sealed for alice")));
@@ -246,7 +387,9 @@ async fn explain_says_what_would_happen_and_does_nothing() {
         ("oscar", "web-3", "opted_out"),
         ("mallory", "web-3", "unknown_employee"),
     ] {
-        let answer = bench.post("/v1/explain", "vera-token", &alert(principal, host)).await;
+        let answer = bench
+            .post("/v1/explain", "vera-token", &alert(principal, host))
+            .await;
         let answer: Value = answer.json().await.unwrap();
         assert_eq!(answer["outcome"], outcome, "{answer}");
     }
@@ -264,7 +407,9 @@ async fn journal_verify_names_the_edited_record() {
     let whole = body(&bench, "/v1/journal/verify").await;
     assert_eq!(whole["whole"], true);
     assert_eq!(whole["partitions"][3]["records"], 3);
-    bench.store.journals.lock().unwrap().get_mut(&3).unwrap()[1].body.push(' ');
+    bench.store.journals.lock().unwrap().get_mut(&3).unwrap()[1]
+        .body
+        .push(' ');
     let broken = body(&bench, "/v1/journal/verify").await;
     assert_eq!(broken["whole"], false);
     assert_eq!(broken["partitions"][3]["broken"]["seq"], 2);
@@ -284,7 +429,13 @@ async fn ready_means_that_alerts_can_be_made_durable() {
     bench.readiness.send_replace(degraded);
     let response = get("/readyz").await.unwrap();
     assert_eq!(response.status(), 200);
-    assert!(response.text().await.unwrap().contains("the chat cannot be reached"));
+    assert!(
+        response
+            .text()
+            .await
+            .unwrap()
+            .contains("the chat cannot be reached")
+    );
     bench.readiness.send_replace(Readiness {
         failing: vec!["the disk is full".to_owned()],
         ..Readiness::default()

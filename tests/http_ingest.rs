@@ -23,7 +23,10 @@ async fn accepted_duplicate_and_rejected_alerts_are_told_apart_in_one_request() 
     let first = bench.post("/v1/alerts", "local-token", &alert("a1")).await;
     assert_eq!(
         json_of(first).await,
-        (202, json!({"accepted": ["a1"], "duplicates": [], "rejected": []}))
+        (
+            202,
+            json!({"accepted": ["a1"], "duplicates": [], "rejected": []})
+        )
     );
     let mut altered = alert("a1");
     altered["title"] = json!("another");
@@ -35,11 +38,19 @@ async fn accepted_duplicate_and_rejected_alerts_are_told_apart_in_one_request() 
     assert_eq!(body["duplicates"], json!(["a1"]));
     let rejected = body["rejected"].as_array().unwrap();
     assert_eq!(
-        rejected.iter().map(|r| r["index"].clone()).collect::<Vec<_>>(),
+        rejected
+            .iter()
+            .map(|r| r["index"].clone())
+            .collect::<Vec<_>>(),
         [json!(0), json!(3)]
     );
     assert!(rejected[0]["error"].as_str().unwrap().contains("colour"));
-    assert!(rejected[1]["error"].as_str().unwrap().contains("another body"));
+    assert!(
+        rejected[1]["error"]
+            .as_str()
+            .unwrap()
+            .contains("another body")
+    );
 }
 
 #[actix_web::test]
@@ -47,7 +58,10 @@ async fn a_request_of_which_nothing_is_acceptable_is_422_and_a_lone_altered_one_
     let bench = Bench::start().await;
     let bad = json!({"principal": "alice"});
     let (status, body) = json_of(bench.post("/v1/alerts", "local-token", &bad).await).await;
-    assert_eq!((status, body["rejected"][0]["index"].clone()), (422, json!(0)));
+    assert_eq!(
+        (status, body["rejected"][0]["index"].clone()),
+        (422, json!(0))
+    );
     assert!(bench.log.lock().unwrap().requests.is_empty());
 
     bench.post("/v1/alerts", "local-token", &alert("a1")).await;
@@ -72,8 +86,14 @@ async fn what_cannot_be_made_durable_is_503_with_retry_after() {
     }
     bench.intake_is_gone();
     for path in ["/v1/alerts", "/v1/alerts/alertmanager"] {
-        let token = if path == "/v1/alerts" { "local-token" } else { "am-token" };
-        let response = bench.post(path, token, &json!({"alerts": [alert("a1")]})).await;
+        let token = if path == "/v1/alerts" {
+            "local-token"
+        } else {
+            "am-token"
+        };
+        let response = bench
+            .post(path, token, &json!({"alerts": [alert("a1")]}))
+            .await;
         let expected = if path == "/v1/alerts" { 422 } else { 503 };
         assert_eq!(response.status(), expected, "{path}");
     }
@@ -85,8 +105,14 @@ async fn what_cannot_be_made_durable_is_503_with_retry_after() {
 async fn bad_input_is_refused_with_the_right_status() {
     let bench = Bench::start().await;
     let send = |body: Vec<u8>, kind: &'static str, token: &'static str| {
-        let request = bench.request(Method::POST, "/v1/alerts").header("content-type", kind);
-        let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+        let request = bench
+            .request(Method::POST, "/v1/alerts")
+            .header("content-type", kind);
+        let request = if token.is_empty() {
+            request
+        } else {
+            request.bearer_auth(token)
+        };
         async move { request.body(body).send().await.unwrap() }
     };
     let good = alert("a1").to_string().into_bytes();
@@ -94,19 +120,64 @@ async fn bad_input_is_refused_with_the_right_status() {
     let json = "application/json";
     assert_eq!(send(b"{".to_vec(), json, "local-token").await.status(), 400);
     assert_eq!(send(nested, json, "local-token").await.status(), 400);
-    assert_eq!(send(good.clone(), "text/plain", "local-token").await.status(), 415);
-    assert_eq!(send(good.clone(), "application/json; charset=utf-8", "local-token").await.status(), 202);
-    assert_eq!(send(vec![b' '; 2 << 20], json, "local-token").await.status(), 413);
+    assert_eq!(
+        send(good.clone(), "text/plain", "local-token")
+            .await
+            .status(),
+        415
+    );
+    assert_eq!(
+        send(
+            good.clone(),
+            "application/json; charset=utf-8",
+            "local-token"
+        )
+        .await
+        .status(),
+        202
+    );
+    assert_eq!(
+        send(vec![b' '; 2 << 20], json, "local-token")
+            .await
+            .status(),
+        413
+    );
     let unknown = send(good.clone(), json, "wrong").await;
     assert_eq!(unknown.status(), 401);
-    assert!(unknown.headers()["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+    assert!(
+        unknown.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .starts_with("Bearer")
+    );
     assert_eq!(send(good.clone(), json, "").await.status(), 401);
-    assert_eq!(send(good.clone(), json, "sam-token").await.status(), 401, "an operator is no source");
-    assert_eq!(send(good, json, "am-token").await.status(), 403, "the other door");
-    let gone = bench.request(Method::PUT, "/v1/alerts").send().await.unwrap();
+    assert_eq!(
+        send(good.clone(), json, "sam-token").await.status(),
+        401,
+        "an operator is no source"
+    );
+    assert_eq!(
+        send(good, json, "am-token").await.status(),
+        403,
+        "the other door"
+    );
+    let gone = bench
+        .request(Method::PUT, "/v1/alerts")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(json_of(gone).await.0, 405);
-    let nowhere = bench.request(Method::GET, "/v1/nowhere").send().await.unwrap();
-    assert!(json_of(nowhere).await.1["error"].as_str().unwrap().contains("openapi"));
+    let nowhere = bench
+        .request(Method::GET, "/v1/nowhere")
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        json_of(nowhere).await.1["error"]
+            .as_str()
+            .unwrap()
+            .contains("openapi")
+    );
 }
 
 /// Chunked, so that no length announces it; the answer must be read although the body is not.
@@ -137,7 +208,12 @@ async fn a_source_is_named_by_its_secret_and_kept_to_its_rules() {
     let both = json!([alert("b1"), other]);
     let (status, body) = json_of(bench.post("/v1/alerts", "siem-token", &both).await).await;
     assert_eq!((status, body["accepted"].clone()), (202, json!(["b1"])));
-    assert!(body["rejected"][0]["error"].as_str().unwrap().contains("siem may not"));
+    assert!(
+        body["rejected"][0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("siem may not")
+    );
 
     let text = alert("c1").to_string();
     let signature = sign(&SecretString::from("shared"), "m1", "1", text.as_bytes());
@@ -156,7 +232,10 @@ async fn a_source_is_named_by_its_secret_and_kept_to_its_rules() {
     assert_eq!(signed(&signature, &forged).await.unwrap().status(), 401);
     let sources: Vec<_> = bench.log.lock().unwrap().requests.clone();
     assert_eq!(
-        sources.iter().map(|(source, n)| (source.as_str(), *n)).collect::<Vec<_>>(),
+        sources
+            .iter()
+            .map(|(source, n)| (source.as_str(), *n))
+            .collect::<Vec<_>>(),
         [("siem", 1), ("signed", 1)]
     );
 }
@@ -167,7 +246,12 @@ async fn a_webhook_that_can_never_be_accepted_is_quarantined_and_answered_2xx() 
     let mut sudo = alert("d1");
     sudo["rule"] = json!("SudoRoot");
     let body = json!({"alerts": [sudo, {"principal": "alice"}, alert("d2")]});
-    let (status, answer) = json_of(bench.post("/v1/alerts/alertmanager", "am-token", &body).await).await;
+    let (status, answer) = json_of(
+        bench
+            .post("/v1/alerts/alertmanager", "am-token", &body)
+            .await,
+    )
+    .await;
     assert_eq!((status, answer["accepted"].clone()), (202, json!(["d1"])));
     let malformed = bench
         .request(Method::POST, "/v1/alerts/alertmanager")
@@ -179,9 +263,16 @@ async fn a_webhook_that_can_never_be_accepted_is_quarantined_and_answered_2xx() 
         .unwrap();
     assert_eq!(malformed.status(), 202);
     let log = bench.log.lock().unwrap();
-    let errors: Vec<_> = log.quarantined.iter().map(|(_, error)| error.as_str()).collect();
+    let errors: Vec<_> = log
+        .quarantined
+        .iter()
+        .map(|(_, error)| error.as_str())
+        .collect();
     assert_eq!(errors.len(), 3, "{errors:?}");
     assert!(errors[1].contains("may not send this rule"));
-    assert!(log.quarantined[1].0.contains("\"alerts\":[{"), "replayable by itself");
+    assert!(
+        log.quarantined[1].0.contains("\"alerts\":[{"),
+        "replayable by itself"
+    );
     assert_eq!(log.quarantined[2].0, "{{ .Alerts }}");
 }

@@ -112,7 +112,10 @@ pub async fn replay(
         rows::read(&row.ok_or_else(|| ApiError::not_found("quarantined payload"))?)?;
     let access = http.access();
     let source = access.source(&row.source).ok_or_else(|| {
-        ApiError::conflict(format!("its source {} is not configured any more", row.source))
+        ApiError::conflict(format!(
+            "its source {} is not configured any more",
+            row.source
+        ))
     })?;
     let still = |error: String| ApiError::conflict(format!("it still cannot be accepted: {error}"));
     let read = ingest::read_webhook(http, source, row.payload.as_bytes());
@@ -127,7 +130,11 @@ pub async fn replay(
         .map_err(still)?;
     let accepted = match alerts.is_empty() {
         true => Vec::new(),
-        false => ingest::accept(http, source, alerts, Vec::new()).await?.alerts,
+        false => {
+            ingest::accept(http, source, alerts, Vec::new())
+                .await?
+                .alerts
+        }
     };
     let partition = AggregateKey::source(&source.id, http.store.partitions()).partition;
     let gone = RowChange::Delete {

@@ -58,16 +58,16 @@ pub fn require(operator: &OperatorAccess, role: Role) -> Result<(), ApiError> {
     }
     Err(ApiError::new(
         StatusCode::FORBIDDEN,
-        format!("this needs the role {}, which {} has not", role.name(), operator.name),
+        format!(
+            "this needs the role {}, which {} has not",
+            role.name(),
+            operator.name
+        ),
     ))
 }
 
 /// The source of an ingest request. The body is needed because a signature covers it.
-pub fn source(
-    http: &Http,
-    request: &HttpRequest,
-    body: &[u8],
-) -> Result<SourceAccess, ApiError> {
+pub fn source(http: &Http, request: &HttpRequest, body: &[u8]) -> Result<SourceAccess, ApiError> {
     let access = http.access();
     let found = match bearer(request) {
         Some(token) => access.source_by_token(token),
@@ -105,20 +105,19 @@ fn signed<'a>(
     );
     let now = http.now();
     sources.iter().find(|source| match &source.secret {
-        SourceSecret::Hmac(secret) => (http.formats.verify_webhook)(
-            secret,
-            id,
-            at,
-            signature,
-            body,
-            now,
-        ),
+        SourceSecret::Hmac(secret) => {
+            (http.formats.verify_webhook)(secret, id, at, signature, body, now)
+        }
         SourceSecret::Bearer(_) | SourceSecret::None => false,
     })
 }
 
 fn bearer(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let value = request
+        .headers()
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -28,8 +28,7 @@ pub async fn alerts(
         .headers()
         .get("idempotency-key")
         .and_then(|v| v.to_str().ok());
-    let parsed = (http.formats.native)(&body, &source.id, key)
-        .map_err(ApiError::bad_request)?;
+    let parsed = (http.formats.native)(&body, &source.id, key).map_err(ApiError::bad_request)?;
 
     let mut answer = Answer::default();
     let mut alerts = Vec::new();
@@ -52,8 +51,7 @@ pub async fn alerts(
                 Some(Seen::Same) => answer.duplicates.push(verdict.id),
                 Some(Seen::Altered) => {
                     answer.altered = true;
-                    let error =
-                        "this id was accepted before with another body; a changed alert needs a new id";
+                    let error = "this id was accepted before with another body; a changed alert needs a new id";
                     answer.reject(index, error);
                 }
             }

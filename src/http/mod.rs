@@ -83,6 +83,9 @@ pub struct Webhook {
     pub quarantined: Vec<(String, String)>,
 }
 
+/// The alerts of a request in their order, each read or refused for good.
+pub type Natives = Vec<Result<Incoming, String>>;
+
 /// The readers of what producers send. Functions, so that this module names no format's file.
 #[derive(Clone, Copy)]
 pub struct Formats {
@@ -92,14 +95,10 @@ pub struct Formats {
         body: &[u8],
         source: &SourceId,
         idempotency_key: Option<&str>,
-    ) -> Result<Vec<Result<Incoming, String>>, String>,
+    ) -> Result<Natives, String>,
     /// Alertmanager's webhook v4; the last two are the source's `principal_label` and `cluster`.
-    pub alertmanager: fn(
-        body: &[u8],
-        source: &SourceId,
-        principal_label: &str,
-        cluster: &str,
-    ) -> Webhook,
+    pub alertmanager:
+        fn(body: &[u8], source: &SourceId, principal_label: &str, cluster: &str) -> Webhook,
     /// Standard Webhooks: whether `signature` is good for (secret, id, timestamp, body) at `now`.
     pub verify_webhook: fn(
         secret: &SecretString,

@@ -48,7 +48,10 @@ fn operation(endpoint: &Endpoint) -> Value {
     let security = match endpoint.needs {
         Needs::Nothing => json!([]),
         Needs::Source => {
-            statuses = ["202", "400", "401", "403", "409", "413", "415", "422", "503"].into();
+            statuses = [
+                "202", "400", "401", "403", "409", "413", "415", "422", "503",
+            ]
+            .into();
             json!([{"source": []}])
         }
         Needs::Operator(_) => {
@@ -68,6 +71,12 @@ fn operation(endpoint: &Endpoint) -> Value {
     }
     if !endpoint.query.is_empty() || !endpoint.takes.is_empty() {
         statuses.insert("400");
+    }
+    if endpoint.path == "/login" && endpoint.method == "post" {
+        statuses.extend(["303", "401", "403", "503"]);
+    }
+    if endpoint.path == "/logout" {
+        statuses.extend(["303", "403", "503"]);
     }
     if endpoint.path == "/readyz" {
         statuses.insert("503");
@@ -96,7 +105,10 @@ fn needs(needs: Needs) -> String {
         Needs::Source => "Needs a source's token or signature.".to_owned(),
         Needs::Operator(role) => format!("Needs an operator with the role {}.", role.name()),
         Needs::Session(role) => {
-            format!("Needs a signed-in operator with the role {}; a POST its CSRF token.", role.name())
+            format!(
+                "Needs a signed-in operator with the role {}; a POST its CSRF token.",
+                role.name()
+            )
         }
     }
 }
@@ -111,9 +123,9 @@ fn operation_id(endpoint: &Endpoint) -> String {
 }
 
 fn parameters(endpoint: &Endpoint) -> Vec<Value> {
-    let path = endpoint.path.contains("{id}").then(|| {
-        json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}})
-    });
+    let path = endpoint.path.contains("{id}").then(
+        || json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}),
+    );
     let query = endpoint.query.iter().map(|name| {
         json!({"name": name, "in": "query", "required": false, "schema": parameter(endpoint, name)})
     });
@@ -184,7 +196,8 @@ fn schemas() -> Value {
     let ids = json!({"type": "array", "items": text});
     let object = |properties: Value| json!({"type": "object", "properties": properties});
     let list = |of: &str, name: &str| {
-        let items = json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{of}")}});
+        let items =
+            json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{of}")}});
         json!({"type": "object", "required": [name, "next"], "properties": {name: items, "next": maybe}})
     };
     let mut alert = object(json!({

@@ -144,8 +144,7 @@ pub async fn list<T: DeserializeOwned>(http: &Http, query: &RowQuery) -> Result<
 /// Cases with their escalations joined.
 pub async fn cases(http: &Http, query: &RowQuery) -> Result<Page<CaseView>, ApiError> {
     let mut page: Page<CaseView> = list(http, query).await?;
-    let escalations =
-        try_join_all(page.items.iter().map(|case| escalation(http, case.id))).await?;
+    let escalations = try_join_all(page.items.iter().map(|case| escalation(http, case.id))).await?;
     for (case, escalation) in page.items.iter_mut().zip(escalations) {
         case.escalation = escalation.map(|row| row.view());
     }

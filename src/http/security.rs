@@ -51,11 +51,7 @@ fn default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
     }
 }
 
-fn count(
-    method: &actix_web::http::Method,
-    route: &str,
-    status: actix_web::http::StatusCode,
-) {
+fn count(method: &actix_web::http::Method, route: &str, status: actix_web::http::StatusCode) {
     metrics::counter!(
         "securitybot_http_requests_total",
         "method" => method.to_string(),

@@ -82,10 +82,7 @@ pub async fn of(http: &Http, request: &HttpRequest) -> Result<Option<Session>, A
     let Some(secret) = cookie(http, request) else {
         return Ok(None);
     };
-    let row = http
-        .store
-        .row(Collection::Tokens, &row_id(&secret))
-        .await?;
+    let row = http.store.row(Collection::Tokens, &row_id(&secret)).await?;
     let Some(stored) = row.and_then(|row| serde_json::from_str::<Stored>(&row.body).ok()) else {
         return Ok(None);
     };
@@ -140,8 +137,8 @@ fn row_id(secret: &str) -> String {
 }
 
 fn csrf(secret: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
-        .expect("HMAC takes a key of any length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(b"csrf");
     hex::encode(mac.finalize().into_bytes())
 }

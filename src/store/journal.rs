@@ -73,10 +73,7 @@ pub fn verify<'a>(
                 what: format!("its hash is {}, expected {hash}", row.hash),
             });
         }
-        end = Head {
-            seq: row.seq,
-            hash,
-        };
+        end = Head { seq: row.seq, hash };
     }
     Ok(end)
 }
@@ -105,7 +102,9 @@ mod tests {
     }
 
     fn broken_at(rows: &[JournalRow]) -> u64 {
-        verify(&Head::default(), rows).expect_err("must be found").seq
+        verify(&Head::default(), rows)
+            .expect_err("must be found")
+            .seq
     }
 
     #[test]

@@ -101,7 +101,9 @@ impl Handler<Deliver> for Fakes {
             Event::CaseClosed { case, operator, .. } => {
                 let id = case.to_string();
                 let rows = self.store.rows.lock().unwrap();
-                let is_closed = rows[&(Collection::Cases, id.clone())].body.contains("\"closed\"");
+                let is_closed = rows[&(Collection::Cases, id.clone())]
+                    .body
+                    .contains("\"closed\"");
                 drop(rows);
                 if is_closed {
                     Reply::NoLongerApplies {

@@ -83,7 +83,13 @@ pub fn escalation(store: &FakeStore, id: CaseId, state: &str, urgency: &str, cas
         "notes": ["Snoozes of this context were revoked."], "related": [], "url": "", "last_page_at": null,
     });
     let fields = vec![("state", state.to_owned())];
-    store.put(row(Collection::Escalations, &id.to_string(), ago(4), fields, &body));
+    store.put(row(
+        Collection::Escalations,
+        &id.to_string(),
+        ago(4),
+        fields,
+        &body,
+    ));
 }
 
 pub fn snooze(store: &FakeStore, id: &str, minutes_left: u64) {
@@ -103,7 +109,14 @@ pub fn quarantined(store: &FakeStore, id: &str, payload: &str) {
     store.put(row(Collection::Quarantine, id, ago(30), fields, &body));
 }
 
-pub fn record(store: &FakeStore, case: CaseId, minutes_ago: u64, event: &str, who: Who, detail: &str) {
+pub fn record(
+    store: &FakeStore,
+    case: CaseId,
+    minutes_ago: u64,
+    event: &str,
+    who: Who,
+    detail: &str,
+) {
     let mut record = Record::new(ago(minutes_ago), event, who).detail(detail);
     record.case_id = Some(case);
     let mut journals = store.journals.lock().unwrap();

@@ -31,7 +31,12 @@ impl FakeStore {
             .collect()
     }
 
-    pub fn update(&self, collection: Collection, id: &str, change: impl Fn(&mut serde_json::Value)) {
+    pub fn update(
+        &self,
+        collection: Collection,
+        id: &str,
+        change: impl Fn(&mut serde_json::Value),
+    ) {
         let mut rows = self.rows.lock().unwrap();
         let row = rows.get_mut(&(collection, id.to_owned())).unwrap();
         let mut body = serde_json::from_str(&row.body).unwrap();
@@ -104,7 +109,11 @@ impl Store for FakeStore {
     ) -> Result<Vec<JournalRow>, StoreError> {
         let journals = self.journals.lock().unwrap();
         let rows = journals.get(&partition).into_iter().flatten();
-        Ok(rows.filter(|row| row.seq > after).take(limit).cloned().collect())
+        Ok(rows
+            .filter(|row| row.seq > after)
+            .take(limit)
+            .cloned()
+            .collect())
     }
     async fn journal_ends(&self, partition: u16) -> Result<(Head, Head), StoreError> {
         let journals = self.journals.lock().unwrap();
@@ -133,7 +142,10 @@ impl Store for FakeStore {
             .values()
             .filter(|row| row.collection == query.collection)
             .filter(|row| {
-                query.fields.iter().all(|wanted| row.fields.contains(wanted))
+                query
+                    .fields
+                    .iter()
+                    .all(|wanted| row.fields.contains(wanted))
                     && query.since.is_none_or(|since| row.at >= since)
                     && query.until.is_none_or(|until| row.at < until)
             })

@@ -111,7 +111,11 @@ async fn snooze(
     policy: &CasePolicy,
     now: Timestamp,
 ) -> Result<Option<SnoozeRow>, ApiError> {
-    if !policy.context_keys.iter().any(|key| alert.context.contains_key(key)) {
+    if !policy
+        .context_keys
+        .iter()
+        .any(|key| alert.context.contains_key(key))
+    {
         return Ok(None);
     }
     let query = RowQuery {

@@ -48,7 +48,9 @@ async fn check(http: &Http, partition: u16) -> Result<Result<(u64, String), Brok
     let (head, anchor) = http.store.journal_ends(partition).await?;
     let mut end = anchor.clone();
     while end.seq < head.seq {
-        let wanted = usize::try_from(head.seq - end.seq).unwrap_or(CHUNK).min(CHUNK);
+        let wanted = usize::try_from(head.seq - end.seq)
+            .unwrap_or(CHUNK)
+            .min(CHUNK);
         let rows = http.store.journal(partition, end.seq, wanted).await?;
         if rows.is_empty() {
             break;

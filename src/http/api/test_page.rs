@@ -22,7 +22,11 @@ pub async fn send(http: web::Data<Http>, request: HttpRequest) -> Answer {
     let ladder = world.policy.ladder(DEFAULT_LADDER).clone();
     let id = CaseId::new(http.now(), rand::random(), 0);
     let reference = id.reference();
-    let pagers: Vec<_> = ladder.levels.iter().flat_map(|l| l.pagers.clone()).collect();
+    let pagers: Vec<_> = ladder
+        .levels
+        .iter()
+        .flat_map(|l| l.pagers.clone())
+        .collect();
     let raise = Raise {
         id,
         kind: PageKind::Test,
@@ -37,8 +41,10 @@ pub async fn send(http: web::Data<Http>, request: HttpRequest) -> Answer {
     };
     let message = Escalate::raise(raise, http.store.partitions());
     match http.ports.escalations.ask(message, ACT_WITHIN).await? {
-        Ok(Reply::Taken) => Ok(HttpResponse::Ok()
-            .json(json!({"id": id, "ladder": DEFAULT_LADDER, "pagers": pagers}))),
+        Ok(Reply::Taken) => {
+            Ok(HttpResponse::Ok()
+                .json(json!({"id": id, "ladder": DEFAULT_LADDER, "pagers": pagers})))
+        }
         Ok(Reply::NoLongerApplies { why }) => Err(ApiError::conflict(why)),
         Ok(Reply::NotFound) => Err(ApiError::not_found("escalation")),
         Err(DeliverError::TryAgain(why)) => Err(ApiError::unavailable(why)),

@@ -41,6 +41,7 @@ struct CaseDetail {
     rule: String,
     severity: Tag,
     status: Tag,
+    is_open: bool,
     explanation: Option<String>,
     factor: Option<String>,
     facts: Vec<Fact>,
@@ -75,7 +76,11 @@ struct EscalationDetail {
 }
 
 /// `GET /cases/{id}`.
-pub async fn show(http: web::Data<Http>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+pub async fn show(
+    http: web::Data<Http>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> HttpResponse {
     let session = match enter(&http, &request).await {
         Ok(session) => session,
         Err(elsewhere) => return elsewhere,
@@ -108,12 +113,17 @@ async fn page(http: &Http, session: &Session, id: &str, query: &str) -> Result<C
         title,
         done: done(query),
         may_act: session.operator.may(Role::Responder),
-        can_close: case.as_ref().is_some_and(|case| case.state != CaseState::Closed),
+        can_close: case
+            .as_ref()
+            .is_some_and(|case| case.state != CaseState::Closed),
         can_acknowledge: state == Some(EscalationState::Open),
         can_resolve: state.is_some_and(|state| state != EscalationState::Resolved),
         case: case.map(|case| case_detail(&case, now)),
         escalation: escalation.map(|row| escalation_detail(&row, now)),
-        timeline: timeline.iter().map(|record| view::entry(record, now)).collect(),
+        timeline: timeline
+            .iter()
+            .map(|record| view::entry(record, now))
+            .collect(),
     })
 }
 
@@ -131,6 +141,7 @@ fn case_detail(case: &CaseView, now: Timestamp) -> CaseDetail {
         rule: Untrusted::new(case.rule.as_str()).line(120),
         severity: view::severity(case.severity),
         status: view::status(case),
+        is_open: case.outcome.is_none(),
         explanation: case.explanation.as_ref().map(view::text),
         factor: case.factor.clone(),
         facts: case
@@ -219,7 +230,8 @@ async fn act(
     match perform(http, request, &session, id, payload, act).await {
         Ok((id, word)) => see_other(&format!("/cases/{id}?done={word}")),
         Err(error) => {
-            let back = CaseId::parse(id).map_or_else(|| "/".to_owned(), |id| format!("/cases/{id}"));
+            let back =
+                CaseId::parse(id).map_or_else(|| "/".to_owned(), |id| format!("/cases/{id}"));
             error_page(&session, &error, &back)
         }
     }
@@ -238,10 +250,18 @@ async fn perform(
     let id = rows::case_id(id, "case")?;
     let operator = session.operator.name.clone();
     let word = match act {
-        Act::Acknowledge => act::acknowledge(http, id, operator).await.map(|()| "acknowledged"),
-        Act::Resolve => act::resolve(http, id, operator, form.get("reason")).await.map(|()| "resolved"),
-        Act::Close => act::close(http, id, operator, form.get("reason")).await.map(|()| "closed"),
-        Act::Note => act::note(http, id, operator, form.get("text")).await.map(|()| "noted"),
+        Act::Acknowledge => act::acknowledge(http, id, operator)
+            .await
+            .map(|()| "acknowledged"),
+        Act::Resolve => act::resolve(http, id, operator, form.get("reason"))
+            .await
+            .map(|()| "resolved"),
+        Act::Close => act::close(http, id, operator, form.get("reason"))
+            .await
+            .map(|()| "closed"),
+        Act::Note => act::note(http, id, operator, form.get("text"))
+            .await
+            .map(|()| "noted"),
     }?;
     Ok((id, word))
 }
@@ -249,21 +269,41 @@ async fn perform(
 type Id = web::Path<String>;
 
 /// `POST /cases/{id}/ack`.
-pub async fn ack(http: web::Data<Http>, request: HttpRequest, id: Id, mut payload: web::Payload) -> HttpResponse {
+pub async fn ack(
+    http: web::Data<Http>,
+    request: HttpRequest,
+    id: Id,
+    mut payload: web::Payload,
+) -> HttpResponse {
     act(&http, &request, &id, &mut payload, Act::Acknowledge).await
 }
 
 /// `POST /cases/{id}/resolve`.
-pub async fn resolve(http: web::Data<Http>, request: HttpRequest, id: Id, mut payload: web::Payload) -> HttpResponse {
+pub async fn resolve(
+    http: web::Data<Http>,
+    request: HttpRequest,
+    id: Id,
+    mut payload: web::Payload,
+) -> HttpResponse {
     act(&http, &request, &id, &mut payload, Act::Resolve).await
 }
 
 /// `POST /cases/{id}/close`.
-pub async fn close(http: web::Data<Http>, request: HttpRequest, id: Id, mut payload: web::Payload) -> HttpResponse {
+pub async fn close(
+    http: web::Data<Http>,
+    request: HttpRequest,
+    id: Id,
+    mut payload: web::Payload,
+) -> HttpResponse {
     act(&http, &request, &id, &mut payload, Act::Close).await
 }
 
 /// `POST /cases/{id}/note`.
-pub async fn note(http: web::Data<Http>, request: HttpRequest, id: Id, mut payload: web::Payload) -> HttpResponse {
+pub async fn note(
+    http: web::Data<Http>,
+    request: HttpRequest,
+    id: Id,
+    mut payload: web::Payload,
+) -> HttpResponse {
     act(&http, &request, &id, &mut payload, Act::Note).await
 }

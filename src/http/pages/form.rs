@@ -34,9 +34,9 @@ fn same_origin(request: &HttpRequest) -> Result<(), ApiError> {
     let fetched_here = match text("sec-fetch-site") {
         Some(site) => site == "same-origin" || site == "none",
         None => match (text("origin"), text(header::HOST.as_str())) {
-            (Some(origin), Some(host)) => {
-                origin.split_once("://").is_some_and(|(_, from)| from == host)
-            }
+            (Some(origin), Some(host)) => origin
+                .split_once("://")
+                .is_some_and(|(_, from)| from == host),
             _ => true,
         },
     };

@@ -79,13 +79,19 @@ async fn page(http: &Http, request: &HttpRequest, session: &Session) -> Result<L
     for state in ["queued", "asked", "verifying"] {
         let mut fields = filter(&["employee", "rule"]);
         fields.push(("state", state.to_owned()));
-        open.extend(rows::list::<CaseView>(http, &all(Collection::Cases, fields)).await?.items);
+        open.extend(
+            rows::list::<CaseView>(http, &all(Collection::Cases, fields))
+                .await?
+                .items,
+        );
     }
     open.sort_by_key(|case| (Reverse(case.severity), case.opened_at));
 
     let is_auto = params.get("auto").is_some();
     let filters = filter(&["employee", "rule", "outcome"]);
-    let older = closed.next.map(|next| format!("{}#closed", link(&filters, ("cursor", &next))));
+    let older = closed
+        .next
+        .map(|next| format!("{}#closed", link(&filters, ("cursor", &next))));
     let auto_link = link(&filters, ("auto", if is_auto { "" } else { "1" }));
     let mut frame = Frame::new("Open work", "/", session);
     frame.auto = is_auto;
@@ -93,7 +99,11 @@ async fn page(http: &Http, request: &HttpRequest, session: &Session) -> Result<L
         frame,
         escalations: escalations(http).await?,
         open: open.iter().map(|case| view::case_line(case, now)).collect(),
-        closed: closed.items.iter().map(|case| view::case_line(case, now)).collect(),
+        closed: closed
+            .items
+            .iter()
+            .map(|case| view::case_line(case, now))
+            .collect(),
         is_older: params.get("cursor").is_some(),
         older,
         employee: params.get("employee").unwrap_or_default().to_owned(),
@@ -126,7 +136,13 @@ async fn escalations(http: &Http) -> Result<Vec<EscalationLine>, ApiError> {
         let query = all(Collection::Escalations, vec![("state", state.to_owned())]);
         open.extend(rows::list(http, &query).await?.items);
     }
-    open.sort_by_key(|row| (row.acknowledged_by.is_some(), Reverse(row.urgency), row.opened_at));
+    open.sort_by_key(|row| {
+        (
+            row.acknowledged_by.is_some(),
+            Reverse(row.urgency),
+            row.opened_at,
+        )
+    });
     let cases = try_join_all(open.iter().map(|row| rows::case(http, row.id))).await?;
     let now = http.now();
     Ok(open

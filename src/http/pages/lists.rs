@@ -163,7 +163,9 @@ pub async fn replay(
     };
     let replayed = async {
         admitted(&request, &mut payload, &session, Role::Admin).await?;
-        act::replay(&http, &id, &session.operator.name).await.map(drop)
+        act::replay(&http, &id, &session.operator.name)
+            .await
+            .map(drop)
     };
     finish(&session, replayed.await, "/quarantine")
 }

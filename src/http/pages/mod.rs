@@ -59,7 +59,10 @@ async fn enter(http: &Http, request: &HttpRequest) -> Result<Session, HttpRespon
         Ok(Some(session)) => Ok(session),
         Ok(None) => {
             let wanted = match request.method().as_str() {
-                "GET" => request.uri().path_and_query().map_or("/", |uri| uri.as_str()),
+                "GET" => request
+                    .uri()
+                    .path_and_query()
+                    .map_or("/", |uri| uri.as_str()),
                 _ => "/",
             };
             let next: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();

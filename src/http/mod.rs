@@ -84,16 +84,17 @@ pub struct Webhook {
     pub quarantined: Vec<(String, String)>,
 }
 
+/// The alerts of a request in their order, each read or refused for good.
+pub type Natives = Vec<Result<Incoming, String>>;
+
+/// Body, source, `Idempotency-Key`. `Err`: nothing of it can be read (400).
+pub type ReadNative = fn(&[u8], &SourceId, Option<&str>) -> Result<Natives, String>;
+
 /// The readers of what producers send. Functions, so that this module names no format's file.
 #[derive(Clone, Copy)]
 pub struct Formats {
-    /// `POST /v1/alerts`. `Err`: not JSON, nothing of it can be read (400). Inner `Err`: this alert can
-    /// never be accepted.
-    pub native: fn(
-        body: &[u8],
-        source: &SourceId,
-        idempotency_key: Option<&str>,
-    ) -> Result<Vec<Result<Incoming, String>>, String>,
+    /// `POST /v1/alerts`.
+    pub native: ReadNative,
     /// Alertmanager's webhook v4; the last two are the source's `principal_label` and `cluster`.
     pub alertmanager:
         fn(body: &[u8], source: &SourceId, principal_label: &str, cluster: &str) -> Webhook,

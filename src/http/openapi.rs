@@ -72,6 +72,21 @@ fn operation(endpoint: &Endpoint) -> Value {
     if !endpoint.query.is_empty() || !endpoint.takes.is_empty() {
         statuses.insert("400");
     }
+    if !endpoint.takes.is_empty() {
+        statuses.insert("413");
+    }
+    if !endpoint.takes.is_empty() && endpoint.takes != "Form" {
+        statuses.insert("415");
+    }
+    if endpoint.takes == "Alert" {
+        statuses.insert("422");
+    }
+    if endpoint.path == "/login" && endpoint.method == "post" {
+        statuses.extend(["303", "401", "403", "503"]);
+    }
+    if endpoint.path == "/logout" {
+        statuses.extend(["303", "403", "503"]);
+    }
     if endpoint.path == "/readyz" {
         statuses.insert("503");
     }

@@ -16,7 +16,7 @@ use crate::store::RowQuery;
 
 use super::Http;
 use super::error::ApiError;
-use super::query::next_cursor;
+use super::query::{MAX_LIMIT, next_cursor};
 
 /// The `escalations` row as far as HTTP needs it.
 #[derive(Clone, Debug, Deserialize)]
@@ -139,6 +139,34 @@ pub async fn list<T: DeserializeOwned>(http: &Http, query: &RowQuery) -> Result<
         items: page.rows.iter().map(read).collect::<Result<_, _>>()?,
         next: next_cursor(query, &page),
     })
+}
+
+/// A list to its end, or to `cap` items; `true`: there is more.
+pub async fn everything<T: DeserializeOwned>(
+    http: &Http,
+    collection: Collection,
+    fields: Vec<(&'static str, String)>,
+    cap: usize,
+) -> Result<(Vec<T>, bool), ApiError> {
+    let mut query = RowQuery {
+        collection,
+        fields,
+        since: None,
+        until: None,
+        limit: MAX_LIMIT,
+        cursor: None,
+    };
+    let mut items = Vec::new();
+    loop {
+        let page = http.store.rows(&query).await?;
+        for row in &page.rows {
+            items.push(read(row)?);
+        }
+        query.cursor = page.next;
+        if query.cursor.is_none() || items.len() >= cap {
+            return Ok((items, query.cursor.is_some()));
+        }
+    }
 }
 
 /// Cases with their escalations joined.

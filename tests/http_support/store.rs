@@ -41,6 +41,11 @@ impl FakeStore {
         let row = rows.get_mut(&(collection, id.to_owned())).unwrap();
         let mut body = serde_json::from_str(&row.body).unwrap();
         change(&mut body);
+        for (name, value) in &mut row.fields {
+            if let Some(text) = body[*name].as_str() {
+                text.clone_into(value);
+            }
+        }
         row.body = body.to_string();
     }
 

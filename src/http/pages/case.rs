@@ -41,6 +41,7 @@ struct CaseDetail {
     rule: String,
     severity: Tag,
     status: Tag,
+    is_open: bool,
     explanation: Option<String>,
     factor: Option<String>,
     facts: Vec<Fact>,
@@ -140,6 +141,7 @@ fn case_detail(case: &CaseView, now: Timestamp) -> CaseDetail {
         rule: Untrusted::new(case.rule.as_str()).line(120),
         severity: view::severity(case.severity),
         status: view::status(case),
+        is_open: case.outcome.is_none(),
         explanation: case.explanation.as_ref().map(view::text),
         factor: case.factor.clone(),
         facts: case

@@ -12,13 +12,14 @@ use super::{Frame, enter, error_page, render};
 use crate::core::case::{CaseView, Outcome};
 use crate::core::machine::Collection;
 use crate::http::error::ApiError;
-use crate::http::query::{MAX_LIMIT, Params};
+use crate::http::query::Params;
 use crate::http::rows::{self, EscalationRow};
 use crate::http::{Http, session::Session};
-use crate::store::RowQuery;
 
 pub const FILTERS: [&str; 5] = ["employee", "rule", "outcome", "cursor", "auto"];
 const RECENT: usize = 25;
+/// Of each kind; more on one page helps nobody.
+const MOST: usize = 1_000;
 
 #[derive(Template)]
 #[template(path = "operator/list.html")]
@@ -27,6 +28,8 @@ struct ListPage {
     escalations: Vec<EscalationLine>,
     open: Vec<CaseLine>,
     closed: Vec<CaseLine>,
+    /// There is more open than is shown.
+    is_cut: bool,
     /// Further back than the first page.
     is_older: bool,
     older: Option<String>,
@@ -75,15 +78,14 @@ async fn page(http: &Http, request: &HttpRequest, session: &Session) -> Result<L
     closed_query.limit = RECENT;
     let closed = rows::cases(http, &closed_query).await?;
 
-    let mut open = Vec::new();
+    let mut open: Vec<CaseView> = Vec::new();
+    let mut is_cut = false;
     for state in ["queued", "asked", "verifying"] {
         let mut fields = filter(&["employee", "rule"]);
         fields.push(("state", state.to_owned()));
-        open.extend(
-            rows::list::<CaseView>(http, &all(Collection::Cases, fields))
-                .await?
-                .items,
-        );
+        let (cases, more) = rows::everything(http, Collection::Cases, fields, MOST).await?;
+        open.extend(cases);
+        is_cut |= more;
     }
     open.sort_by_key(|case| (Reverse(case.severity), case.opened_at));
 
@@ -93,11 +95,13 @@ async fn page(http: &Http, request: &HttpRequest, session: &Session) -> Result<L
         .next
         .map(|next| format!("{}#closed", link(&filters, ("cursor", &next))));
     let auto_link = link(&filters, ("auto", if is_auto { "" } else { "1" }));
+    let (escalations, more) = escalations(http).await?;
     let mut frame = Frame::new("Open work", "/", session);
     frame.auto = is_auto;
     Ok(ListPage {
         frame,
-        escalations: escalations(http).await?,
+        escalations,
+        is_cut: is_cut || more,
         open: open.iter().map(|case| view::case_line(case, now)).collect(),
         closed: closed
             .items
@@ -130,11 +134,14 @@ fn link(filters: &[(&'static str, String)], more: (&str, &str)) -> String {
 }
 
 /// Never filtered: no filter may hide what nobody has taken yet.
-async fn escalations(http: &Http) -> Result<Vec<EscalationLine>, ApiError> {
+async fn escalations(http: &Http) -> Result<(Vec<EscalationLine>, bool), ApiError> {
     let mut open: Vec<EscalationRow> = Vec::new();
+    let mut is_cut = false;
     for state in ["open", "acknowledged"] {
-        let query = all(Collection::Escalations, vec![("state", state.to_owned())]);
-        open.extend(rows::list(http, &query).await?.items);
+        let fields = vec![("state", state.to_owned())];
+        let (rows, more) = rows::everything(http, Collection::Escalations, fields, MOST).await?;
+        open.extend(rows);
+        is_cut |= more;
     }
     open.sort_by_key(|row| {
         (
@@ -145,20 +152,10 @@ async fn escalations(http: &Http) -> Result<Vec<EscalationLine>, ApiError> {
     });
     let cases = try_join_all(open.iter().map(|row| rows::case(http, row.id))).await?;
     let now = http.now();
-    Ok(open
+    let lines = open
         .iter()
         .zip(&cases)
         .map(|(row, case)| view::escalation_line(row, case.as_ref(), now))
-        .collect())
-}
-
-fn all(collection: Collection, fields: Vec<(&'static str, String)>) -> RowQuery {
-    RowQuery {
-        collection,
-        fields,
-        since: None,
-        until: None,
-        limit: MAX_LIMIT,
-        cursor: None,
-    }
+        .collect();
+    Ok((lines, is_cut))
 }

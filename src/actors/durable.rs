@@ -114,6 +114,12 @@ pub async fn persist(
     }
 }
 
+/// Who waits for an event's answer, and how often the event already met a conflict.
+type Caller<M> = (
+    oneshot::Sender<Result<<M as Machine>::Reply, DeliverError>>,
+    u32,
+);
+
 /// An event for the machine, with whom to answer.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -216,7 +222,7 @@ impl<M: Machine> Durable<M> {
         &mut self,
         event: M::Event,
         settled: Option<u64>,
-        handle: Option<(oneshot::Sender<Result<M::Reply, DeliverError>>, u32)>,
+        handle: Option<Caller<M>>,
         ctx: &mut Context<Self>,
     ) {
         let now = (self.env.now)();
@@ -268,7 +274,7 @@ impl<M: Machine> Durable<M> {
         &mut self,
         mut prepared: Prepared<M>,
         event: M::Event,
-        handle: Option<(oneshot::Sender<Result<M::Reply, DeliverError>>, u32)>,
+        handle: Option<Caller<M>>,
         ctx: &mut Context<Self>,
     ) {
         let env = self.env.clone();
@@ -286,7 +292,7 @@ impl<M: Machine> Durable<M> {
         verdict: Verdict,
         prepared: Prepared<M>,
         event: M::Event,
-        handle: Option<(oneshot::Sender<Result<M::Reply, DeliverError>>, u32)>,
+        handle: Option<Caller<M>>,
         ctx: &mut Context<Self>,
     ) {
         match verdict {
@@ -341,7 +347,7 @@ impl<M: Machine> Durable<M> {
         panic: &str,
         event: M::Event,
         settled: Option<u64>,
-        handle: Option<(oneshot::Sender<Result<M::Reply, DeliverError>>, u32)>,
+        handle: Option<Caller<M>>,
         ctx: &mut Context<Self>,
     ) {
         tracing::error!(key = %self.key, panic, "a step panicked; the aggregate starts anew");

@@ -17,7 +17,7 @@ use crate::core::alert::Severity;
 use crate::core::conversation::{Conversation, Effect, Outgoing};
 use crate::core::machine::{Receipt, Settlement};
 use crate::core::time::Timestamp;
-use crate::messages::Messages;
+use crate::messages::{Messages, Rendered};
 use crate::plugins::chat::{Chat, ChatError};
 
 use super::Now;
@@ -140,16 +140,19 @@ async fn post(
     now: Timestamp,
 ) -> Performed {
     let key = order.effect_key();
+    let zone = zone_of(&order);
+    let zone = zone.as_str();
     let posted = match &order.effect {
         Effect::Send(outgoing) => {
-            let send = send(chat, messages, outgoing, &key, order.maybe_done, now);
+            let words = messages.render_for(outgoing, zone);
+            let send = send(chat, outgoing, &words, &key, order.maybe_done, now);
             tokio::time::timeout(SEND_TIMEOUT, send).await
         }
         Effect::Edit {
             message_id,
             message,
         } => {
-            let rendered = messages.render(message);
+            let rendered = messages.render_for(message, zone);
             let edit = chat.edit(&message.to, message_id, &rendered);
             tokio::time::timeout(SEND_TIMEOUT, edit).await
         }
@@ -175,10 +178,23 @@ async fn post(
     }
 }
 
+/// The person's own zone: not every message carries one.
+fn zone_of(order: &Order<Effect>) -> String {
+    let employee = match &order.effect {
+        Effect::Send(outgoing)
+        | Effect::Edit {
+            message: outgoing, ..
+        } => &outgoing.employee,
+        Effect::RaiseAgain(_) => return "UTC".to_owned(),
+    };
+    let employee = order.world.directory.get(employee);
+    employee.map_or_else(|| "UTC".to_owned(), |employee| employee.time_zone.clone())
+}
+
 async fn send(
     chat: &dyn Chat,
-    messages: &Messages,
     outgoing: &Outgoing,
+    words: &Rendered,
     key: &str,
     maybe_sent: bool,
     now: Timestamp,
@@ -189,8 +205,7 @@ async fn send(
     {
         return Ok(receipt);
     }
-    chat.send(&outgoing.to, key, &messages.render(outgoing))
-        .await
+    chat.send(&outgoing.to, key, words).await
 }
 
 impl Actor for Messenger {

@@ -30,7 +30,7 @@ use crate::config::{self, Config};
 use crate::core::ids::{AggregateKey, PagerName, SourceId};
 use crate::core::world::World;
 use crate::http::enroll::Enroll;
-use crate::http::{Access, Http, Readiness};
+use crate::http::{Access, Http};
 use crate::messages::Messages;
 use crate::plugins::chat::Chat;
 use crate::plugins::chat::web::WebChat;

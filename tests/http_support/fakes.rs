@@ -227,6 +227,7 @@ pub fn native(
         let made = || key.map_or_else(|| canonical.clone(), |key| format!("{key}:{index}"));
         let id = if wire.id.is_empty() { made() } else { wire.id };
         Ok(Incoming {
+            mark_for: None,
             alert: Alert {
                 source: source.clone(),
                 id,

@@ -285,6 +285,12 @@ fn a_late_no_raises_the_next_round_and_a_late_yes_is_a_note() {
     bot.wait(3 * HOUR);
     assert_eq!(bot.outcome(case), Some(Outcome::NoAnswer));
     assert_eq!(bot.press(case, Answer::Yes), Reply::AlreadyAnswered);
+    assert_eq!(
+        bot.type_text("yes, sorry, was deploying"),
+        Reply::AlreadyAnswered
+    );
+    let note = "yes, \"was deploying\", after the end";
+    assert!(bot.records().iter().any(|record| record.detail == note));
     assert_eq!(bot.pages_of(case).len(), 1);
     assert_eq!(bot.press(case, Answer::No), Reply::Taken);
     let pages = bot.pages_of(case);

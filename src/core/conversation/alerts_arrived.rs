@@ -259,13 +259,7 @@ impl Turn<'_> {
                 Outcome::Closed,
                 "withdrawn: all its alerts are over, and the rule says withdraw_on_resolve",
             );
-            self.end(
-                id,
-                End {
-                    closed_by: Some("withdraw_on_resolve".to_owned()),
-                    ..end
-                },
-            );
+            self.end(id, end);
         }
     }
 }

@@ -10,6 +10,9 @@ use super::event::{Inbound, Reply};
 use super::open_case::{Phase, RULE_CHARS};
 use super::turn::Turn;
 
+/// How much of a late answer's words the journal keeps.
+const LATE_WORDS: usize = 300;
+
 /// Which question a text means.
 enum Target {
     One(CaseId),
@@ -139,7 +142,7 @@ impl Turn<'_> {
             (Verdict::No, false) => self.late_no(id, &typed.rest),
             (Verdict::Yes | Verdict::NotSure | Verdict::SomeoneElse, false) => {
                 self.say_already_answered(id);
-                self.late_note(id, "typed an answer")
+                self.late_note(id, &in_words(typed))
             }
             (Verdict::Nothing, true) if verifying && typed.had_code => {
                 let reference = id.reference();
@@ -169,9 +172,9 @@ impl Turn<'_> {
         match (typed.verdict, closed.as_slice()) {
             (Verdict::No, [only]) => self.late_no(*only, &typed.rest),
             (Verdict::No, [_, _, ..]) => self.report(None),
-            (Verdict::Yes, [only]) => {
+            (Verdict::Yes | Verdict::NotSure | Verdict::SomeoneElse, [only]) => {
                 self.say_already_answered(*only);
-                self.late_note(*only, "yes")
+                self.late_note(*only, &in_words(typed))
             }
             _ => {
                 self.clarify(Unclear::NothingOpen, Vec::new());
@@ -246,5 +249,22 @@ impl Turn<'_> {
 
     fn clarify(&mut self, reason: Unclear, open: Vec<super::effect::OpenQuestion>) {
         self.say(None, Content::Clarification { reason, open });
+    }
+}
+
+/// A typed answer for the journal.
+fn in_words(typed: &Typed) -> String {
+    let answer = match typed.verdict {
+        Verdict::Yes => "yes",
+        Verdict::No => "no",
+        Verdict::NotSure => "not sure",
+        Verdict::SomeoneElse => "someone else",
+        Verdict::Ambiguous | Verdict::Nothing => "unclear",
+    };
+    let words = typed.rest.line(LATE_WORDS);
+    if words.is_empty() {
+        answer.to_owned()
+    } else {
+        format!("{answer}, {words:?}")
     }
 }

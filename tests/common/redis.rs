@@ -16,6 +16,8 @@ pub struct RedisServer {
     pub port: u16,
     dir: TempDir,
     settings: Vec<(String, String)>,
+    /// A Sentinel's configuration; it rewrites its file.
+    sentinel: Option<String>,
     child: Option<Child>,
 }
 
@@ -27,8 +29,18 @@ impl RedisServer {
 
     /// With further settings, which win over the usual ones; a value's words are divided by spaces.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_new(settings, None)
+    }
+
+    /// A Sentinel with these lines of configuration.
+    pub fn start_sentinel(lines: &str) -> Self {
+        Self::start_new(&[], Some(lines.to_owned()))
+    }
+
+    fn start_new(settings: &[(&str, &str)], sentinel: Option<String>) -> Self {
         let mut server = Self {
             port: 0,
+            sentinel,
             dir: tempfile::tempdir().unwrap(),
             settings: settings
                 .iter()
@@ -100,13 +112,21 @@ impl RedisServer {
 
     fn try_start(&mut self) -> bool {
         let mut command = Command::new("redis-server");
+        if let Some(lines) = &self.sentinel {
+            let file = self.dir.path().join("sentinel.conf");
+            std::fs::write(&file, lines).unwrap();
+            command.arg(file).arg("--sentinel");
+        } else {
+            command
+                .args(["--save", "", "--appendonly", "yes"])
+                .args(["--appendfsync", "always"])
+                .args(["--maxmemory-policy", "noeviction"]);
+        }
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
             .arg("--dir")
             .arg(self.dir.path())
-            .args(["--logfile", "log", "--save", "", "--appendonly", "yes"])
-            .args(["--appendfsync", "always"])
-            .args(["--maxmemory-policy", "noeviction", "--daemonize", "no"]);
+            .args(["--logfile", "log", "--daemonize", "no"]);
         for (name, value) in &self.settings {
             command.arg(format!("--{name}")).args(value.split(' '));
         }
@@ -152,7 +172,8 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_port() -> u16 {
+/// Free a moment ago; another process may take it.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }

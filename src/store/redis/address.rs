@@ -7,10 +7,12 @@ use std::sync::Arc;
 use redis::cluster::ClusterClient;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisError, TlsMode,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisError, TlsCertificates,
+    TlsMode,
 };
 use tokio::sync::Mutex;
 
+use super::RedisOptions;
 use super::link::Connection;
 use crate::store::StoreError;
 
@@ -38,7 +40,7 @@ impl fmt::Display for Address {
 impl Address {
     /// `redis://`, `rediss://` (TLS), `redis+sentinel://user:password@host:26379,host:26379/name/0`,
     /// `redis+cluster://user:password@host:6379,host:6379`, both also with `rediss+`.
-    pub fn parse(url: &str) -> Result<Self, StoreError> {
+    pub fn parse(url: &str, options: &RedisOptions) -> Result<Self, StoreError> {
         let malformed = |why: &str| {
             StoreError::Mismatch(format!(
                 "store.url: {why}; expected redis://host:6379/0, rediss://, \
@@ -65,11 +67,23 @@ impl Address {
             let user = credentials.map_or_else(String::new, |c| format!("{c}@"));
             format!("{scheme}://{user}{host}")
         };
+        let certificates = || TlsCertificates {
+            client_tls: None,
+            root_cert: options.root_certificate.clone(),
+        };
         let kind = match scheme {
+            "" if tls => Kind::One(Client::build_with_tls(url, certificates()).map_err(library)?),
             "" => Kind::One(Client::open(url).map_err(library)?),
             "+cluster" => {
-                let nodes = hosts.split(',').map(node);
-                Kind::Cluster(ClusterClient::new(nodes).map_err(library)?)
+                // The library would send a slow write a second time; ours is the only deadline.
+                let mut builder = ClusterClient::builder(hosts.split(',').map(node))
+                    .connection_timeout(options.deadline)
+                    .response_timeout(options.deadline * 2)
+                    .overall_response_timeout(None);
+                if tls {
+                    builder = builder.certs(certificates());
+                }
+                Kind::Cluster(builder.build().map_err(library)?)
             }
             "+sentinel" => {
                 let (service, db) = path.split_once('/').unwrap_or((path, "0"));
@@ -89,7 +103,9 @@ impl Address {
                         .map_err(library)?
                         .set_client_to_redis_db(db);
                 if tls {
-                    builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+                    builder = builder
+                        .set_client_to_redis_tls_mode(TlsMode::Secure)
+                        .set_client_to_redis_certificates(certificates());
                 }
                 // The library decodes what a URL escapes in user and password.
                 let info = node("localhost").into_connection_info().map_err(library)?;

@@ -11,8 +11,12 @@ impl RedisStore {
         let mut health = Health::default();
         let mut info = redis::cmd("INFO");
         info.arg("everything");
-        match self.writes.call::<String>(&info).await {
-            Ok(text) => judge_info(&mut health, &text, self.options.min_replicas),
+        match self.writes.call_all::<String>(&info).await {
+            Ok(nodes) => {
+                for text in nodes {
+                    judge_info(&mut health, &text, self.options.min_replicas);
+                }
+            }
             Err(error) => {
                 let error = error.on_read();
                 health.failing.push(error.to_string());
@@ -25,8 +29,16 @@ impl RedisStore {
             .arg("maxmemory-policy")
             .arg("appendonly")
             .arg("appendfsync");
-        match self.writes.call::<HashMap<String, String>>(&config).await {
-            Ok(found) if !found.is_empty() => judge_config(&mut health, &found),
+        match self
+            .writes
+            .call_all::<HashMap<String, String>>(&config)
+            .await
+        {
+            Ok(nodes) if nodes.iter().all(|found| !found.is_empty()) => {
+                for found in nodes {
+                    judge_config(&mut health, &found);
+                }
+            }
             // Managed servers do not tell.
             _ => health.degraded.push(
                 "Redis does not answer CONFIG GET: whether it may evict keys and how it writes to \

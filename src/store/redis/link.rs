@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -80,16 +81,45 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    async fn ask<T: FromRedisValue>(&mut self, cmd: &Cmd) -> Result<T, RedisError> {
+    async fn ask(&mut self, cmd: &Cmd) -> Result<Value, RedisError> {
         match self {
             Self::One(connection) => cmd.query_async(connection).await,
             Self::Cluster(connection) => cmd.query_async(connection).await,
         }
     }
+
+    /// Every primary of a cluster.
+    async fn ask_all(&mut self, cmd: &Cmd) -> Result<Value, RedisError> {
+        match self {
+            Self::One(connection) => {
+                let answer = cmd.query_async(connection).await?;
+                Ok(Value::Array(vec![answer]))
+            }
+            Self::Cluster(connection) => {
+                let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                match connection.route_command(cmd.clone(), all).await? {
+                    Value::Map(nodes) => {
+                        let answers = nodes.into_iter().map(|(_, answer)| answer);
+                        Ok(Value::Array(answers.collect()))
+                    }
+                    answer => Ok(Value::Array(vec![answer])),
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum UseFor {
+    /// Sent once: a second time could be a second write.
+    Writes,
+    /// Sent again at once when a connection turns out to be dead.
+    Reads,
 }
 
 pub(super) struct Link {
     address: Address,
+    use_for: UseFor,
     deadline: Duration,
     /// Connections live where the store was opened, not in whatever worker happened to need one.
     home: tokio::runtime::Handle,
@@ -104,9 +134,10 @@ struct Live {
 }
 
 impl Link {
-    pub fn new(address: Address, deadline: Duration) -> Self {
+    pub fn new(address: Address, use_for: UseFor, deadline: Duration) -> Self {
         Self {
             address,
+            use_for,
             deadline,
             home: tokio::runtime::Handle::current(),
             live: Mutex::default(),
@@ -115,14 +146,26 @@ impl Link {
 
     /// One command with its deadline.
     pub async fn call<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, CallError> {
-        let until = Instant::now() + self.deadline;
-        let (mut connection, generation) = self.connection(until).await?;
-        self.on(&mut connection, generation, cmd, until).await
+        let until = self.until();
+        match self.once(None, cmd, until).await {
+            Err(CallError::Unknown(_)) if self.may_repeat(until) => {
+                self.once(None, cmd, until).await
+            }
+            other => other,
+        }
+        .map(|(answer, ..)| answer)
     }
 
     /// One script; where the server has forgotten it, with its text.
     pub async fn run<T: FromRedisValue>(&self, script: &Script, cmd: &Cmd) -> Result<T, CallError> {
-        self.run_and_wait(script, cmd, None).await.map(|(t, _)| t)
+        let until = self.until();
+        match self.once(Some(script), cmd, until).await {
+            Err(CallError::Unknown(_)) if self.may_repeat(until) => {
+                self.once(Some(script), cmd, until).await
+            }
+            other => other,
+        }
+        .map(|(answer, ..)| answer)
     }
 
     /// One script, then on the same connection WAIT: how many replicas have it.
@@ -132,15 +175,8 @@ impl Link {
         cmd: &Cmd,
         replicas: Option<u32>,
     ) -> Result<(T, Option<u32>), CallError> {
-        let until = Instant::now() + self.deadline;
-        let (mut connection, generation) = self.connection(until).await?;
-        let answer = match self.on(&mut connection, generation, cmd, until).await {
-            Err(CallError::Certain(why)) if why.contains("NOSCRIPT") => {
-                let whole = script.with_text(cmd);
-                self.on(&mut connection, generation, &whole, until).await?
-            }
-            other => other?,
-        };
+        let until = self.until();
+        let (answer, mut connection, generation) = self.once(Some(script), cmd, until).await?;
         let Some(wanted) = replicas else {
             return Ok((answer, None));
         };
@@ -151,6 +187,49 @@ impl Link {
         let got = self.on(&mut connection, generation, &wait, until).await;
         // It is written whatever WAIT says; without an answer nobody is known to have it.
         Ok((answer, Some(got.unwrap_or(0))))
+    }
+
+    /// The answers of every primary: one, unless it is a cluster. Only for what changes nothing.
+    pub async fn call_all<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<Vec<T>, CallError> {
+        let until = self.until();
+        let mut last = None;
+        for _ in 0..2 {
+            let (mut connection, generation) = self.connection(until).await?;
+            let answer = tokio::time::timeout_at(until, connection.ask_all(cmd)).await;
+            match self.judge(answer, generation).await {
+                Err(error @ CallError::Unknown(_)) if Instant::now() < until => last = Some(error),
+                other => return other,
+            }
+        }
+        Err(last.unwrap_or_else(|| CallError::Unknown("no answer".to_owned())))
+    }
+
+    fn until(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
+    fn may_repeat(&self, until: Instant) -> bool {
+        self.use_for == UseFor::Reads && Instant::now() < until
+    }
+
+    async fn once<T: FromRedisValue>(
+        &self,
+        script: Option<&Script>,
+        cmd: &Cmd,
+        until: Instant,
+    ) -> Result<(T, Connection, u64), CallError> {
+        let (mut connection, generation) = self.connection(until).await?;
+        let answer = match (
+            script,
+            self.on(&mut connection, generation, cmd, until).await,
+        ) {
+            (Some(script), Err(CallError::Certain(why))) if why.contains("NOSCRIPT") => {
+                let whole = script.with_text(cmd);
+                self.on(&mut connection, generation, &whole, until).await
+            }
+            (_, other) => other,
+        };
+        Ok((answer?, connection, generation))
     }
 
     pub async fn close(&self) {
@@ -164,8 +243,18 @@ impl Link {
         cmd: &Cmd,
         until: Instant,
     ) -> Result<T, CallError> {
-        match tokio::time::timeout_at(until, connection.ask(cmd)).await {
-            Ok(Ok(answer)) => Ok(answer),
+        let answer = tokio::time::timeout_at(until, connection.ask(cmd)).await;
+        self.judge(answer, generation).await
+    }
+
+    async fn judge<T: FromRedisValue>(
+        &self,
+        answer: Result<Result<Value, RedisError>, tokio::time::error::Elapsed>,
+        generation: u64,
+    ) -> Result<T, CallError> {
+        match answer {
+            Ok(Ok(answer)) => redis::from_redis_value(answer)
+                .map_err(|error| CallError::Strange(error.to_string())),
             Ok(Err(error)) => {
                 let code = error.code().unwrap_or_default().to_owned();
                 if !KEEP_CONNECTION.contains(&code.as_str()) {

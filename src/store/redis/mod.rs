@@ -30,7 +30,7 @@ use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::time::Timestamp;
 use address::Address;
-use link::{CallError, Link};
+use link::{CallError, Link, UseFor};
 
 /// Raised when keys or values change their form.
 const SCHEMA: u64 = 1;
@@ -43,6 +43,9 @@ pub struct RedisOptions {
     pub deadline: Duration,
     /// How many replicas must have a write before it counts as replicated; 0: nobody is asked.
     pub min_replicas: u32,
+    /// PEM of the authority that signed the server's certificate, for `rediss`; `None`: the
+    /// system's own.
+    pub root_certificate: Option<Vec<u8>>,
 }
 
 impl Default for RedisOptions {
@@ -51,6 +54,7 @@ impl Default for RedisOptions {
             prefix: "securitybot".to_owned(),
             deadline: Duration::from_secs(2),
             min_replicas: 0,
+            root_certificate: None,
         }
     }
 }
@@ -73,15 +77,15 @@ impl RedisStore {
         options: RedisOptions,
     ) -> Result<Self, StoreError> {
         shape::check_partitions(partitions)?;
-        let address = Address::parse(url)?;
+        let address = Address::parse(url, &options)?;
         if address.is_cluster() && options.min_replicas > 0 {
             return Err(StoreError::Mismatch(
                 "min_replicas cannot be asked of a Redis Cluster, expected 0".to_owned(),
             ));
         }
         let store = Self {
-            writes: Link::new(address.clone(), options.deadline),
-            reads: Link::new(address, options.deadline),
+            writes: Link::new(address.clone(), UseFor::Writes, options.deadline),
+            reads: Link::new(address, UseFor::Reads, options.deadline),
             partitions,
             options,
         };

@@ -10,6 +10,8 @@
 //!
 //! Writes of one batch see each other in their order; a refused one is not seen by those after it.
 //! A row's id is unique in its collection and is always written through the same partition.
+//! A case's timeline is an index into the journal; what trimming drops there moves to the case, so no
+//! record is stored twice.
 //! Giving a lease up raises the epoch too, so that a write after [`Store::release`] is fenced.
 
 pub mod conformance;

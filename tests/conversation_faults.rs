@@ -10,7 +10,7 @@ use securitybot::core::case::{CaseView, Outcome};
 use securitybot::core::conversation::{Answer, Conversation, Effect, Event};
 use securitybot::core::ids::SourceId;
 use securitybot::core::machine::{
-    Context, Guard, Machine, Receipt, RowChange, Settlement, Step,
+    Context, Guard, Machine, Receipt, Remains, RowChange, Settlement, Step,
 };
 use securitybot::core::page::PageKind;
 
@@ -26,7 +26,12 @@ fn rebuilt(bot: &Bot, guard: Option<Guard>, poison: Option<&Event>) -> Step<Conv
         entropy: 99,
         world: &bot.world,
     };
-    Conversation::rebuilt(&bot.key, guard, open, poison, &cx)
+    let remains = Remains {
+        open,
+        taken: [("local".to_owned(), 7)].into(),
+        factors: vec!["totp".to_owned()],
+    };
+    Conversation::rebuilt(&bot.key, guard, remains, poison, &cx)
 }
 
 fn views(step: &Step<Conversation>) -> Vec<CaseView> {
@@ -93,6 +98,11 @@ fn an_unreadable_guard_trusts_no_code_for_an_hour() {
     let guard = step.next.guard();
     assert_eq!(guard.last_step, Some(now_step + 1));
     assert_eq!(guard.locked_until, Some(bot.now.after(HOUR)));
+    assert_eq!(
+        guard.taken["local"], 7,
+        "what stands in a case is not taken again"
+    );
+    assert_eq!(guard.factors, ["totp"], "still enrolled");
 }
 
 #[test]

@@ -86,11 +86,10 @@ impl Turn<'_> {
         }
         self.touched.insert(id);
         self.record(id, "question_sent", Who::Bot, receipt.text.clone());
-        let stale = self
-            .next
-            .cases
-            .get(&id)
-            .is_some_and(|c| c.revision != revision || (c.phase == Phase::Verifying) != with_form);
+        let stale =
+            self.next.cases.get(&id).is_some_and(|c| {
+                c.revision != revision || (c.phase == Phase::Verifying) != with_form
+            });
         // What was decided while the chat took its time is shown now. Only that: in a chat that cannot
         // edit, an edit too many would send the question anew, for ever.
         if stale {

@@ -8,9 +8,8 @@ mod kit;
 use std::time::{Duration, Instant};
 
 use kit::checker;
-use kit::crew::{Crew, NAMES, redis, sqlite};
+use kit::crew::{Crew, an_alert, redis, sqlite};
 use kit::history::{History, What};
-use kit::producers::alert;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -54,7 +53,9 @@ async fn crash(store: &str, name: &str) {
     let mut in_flight = 0;
     for round in 0..KILLS {
         let of_round = round * (ALERTS / KILLS)..(round + 1) * (ALERTS / KILLS);
-        let mut alerts: Vec<_> = of_round.map(|n| an_alert(n, &mut rng)).collect();
+        let mut alerts: Vec<_> = of_round
+            .map(|n| an_alert(&format!("a{n}"), &mut rng))
+            .collect();
         let held_back = alerts.split_off(alerts.len() / 2);
         alerts
             .into_iter()
@@ -95,20 +96,6 @@ async fn crash(store: &str, name: &str) {
         in_flight >= IN_FLIGHT,
         "{in_flight} kills met work in flight, {IN_FLIGHT} should"
     );
-}
-
-fn an_alert(n: u32, rng: &mut StdRng) -> serde_json::Value {
-    let id = format!("a{n}");
-    let person = NAMES[rng.random_range(0..NAMES.len())];
-    let host = format!("host-{}", rng.random_range(0..30));
-    match rng.random_range(0..20) {
-        0..2 => alert(&id, person, "quiet", &host),
-        2 => alert(&id, person, "open", &host),
-        3 => alert(&id, person, "paged", &host),
-        4 => alert(&id, person, "shadow", &host),
-        5..7 => alert(&id, "mallory", "ask", &host),
-        _ => alert(&id, person, "ask", &host),
-    }
 }
 
 /// Lets the bot work for a while, then waits for a moment of the kind that this kill is to meet; when

@@ -1,15 +1,18 @@
 //! A bot with its fakes, people and producers: set up, killed, brought to rest and judged.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rand::Rng;
+use rand::rngs::StdRng;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::fakes::{Kind, Receiver};
 use super::history::{History, What};
 use super::people::{Employee, Town};
-use super::producers::Producer;
+use super::producers::{Producer, alert};
 use crate::common::bot::Bot;
 use crate::common::person::Person;
 
@@ -92,11 +95,27 @@ pub struct Crew {
 impl Crew {
     /// Everybody is signed in, enrolled and at work.
     pub async fn start(store: &str, history: History, seed: u64, mischief: bool) -> Self {
+        Self::start_in(store, None, history, seed, mischief, &[]).await
+    }
+
+    /// With `data_dir` elsewhere and an environment.
+    pub async fn start_in(
+        store: &str,
+        data: Option<&Path>,
+        history: History,
+        seed: u64,
+        mischief: bool,
+        env: &[(&str, &str)],
+    ) -> Self {
         let pager = Receiver::start(Kind::Pager, &history, Duration::from_millis(30));
         let sink = Receiver::start(Kind::Sink, &history, Duration::from_millis(2));
         let mut bot = Bot::prepare(&config(store, &pager.url(), &sink.url()));
         std::fs::write(bot.dir().join("secret"), SECRET).expect("the secret is written");
-        bot.spawn();
+        if let Some(data) = data {
+            std::fs::create_dir_all(data).expect("a data folder");
+            std::os::unix::fs::symlink(data, bot.data_dir()).expect("a link to it");
+        }
+        bot.spawn_with(env);
         bot.ready().await;
         history.note(What::Up { node: 0 });
         let producer = Producer::new(vec![bot.url()], bot.token(), &history);
@@ -137,6 +156,28 @@ impl Crew {
     pub async fn restart(&mut self) {
         self.bot.spawn();
         self.bot.ready().await;
+        self.lives += 1;
+        self.history.note(What::Up { node: 0 });
+    }
+
+    /// Starts it with an environment, and without when it ends before it is ready.
+    pub async fn revive(&mut self, env: &[(&str, &str)], plain: &[(&str, &str)]) {
+        let until = Instant::now() + Duration::from_secs(90);
+        let mut with = env;
+        self.bot.spawn_with(with);
+        loop {
+            let path = "/readyz";
+            let (status, _) = self.bot.call(reqwest::Method::GET, path, None).await;
+            if status.is_success() {
+                break;
+            }
+            if self.bot.exited().is_some() {
+                with = plain;
+                self.bot.spawn_with(with);
+            }
+            assert!(Instant::now() < until, "no life in it:\n{}", self.bot.log());
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
         self.lives += 1;
         self.history.note(What::Up { node: 0 });
     }
@@ -256,6 +297,20 @@ impl Drop for Crew {
         for person in &self.people {
             person.abort();
         }
+    }
+}
+
+/// Something that happened to somebody: most are asked, some never answer, some are nobody we know.
+pub fn an_alert(id: &str, rng: &mut StdRng) -> Value {
+    let person = NAMES[rng.random_range(0..NAMES.len())];
+    let host = format!("host-{}", rng.random_range(0..30));
+    match rng.random_range(0..20) {
+        0..2 => alert(id, person, "quiet", &host),
+        2 => alert(id, person, "open", &host),
+        3 => alert(id, person, "paged", &host),
+        4 => alert(id, person, "shadow", &host),
+        5..7 => alert(id, "mallory", "ask", &host),
+        _ => alert(id, person, "ask", &host),
     }
 }
 

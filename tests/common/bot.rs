@@ -90,7 +90,7 @@ impl Bot {
             .append(true)
             .open(self.dir.path().join("log"))
             .expect("the log opens");
-        let child = Command::new(env!("CARGO_BIN_EXE_securitybot"))
+        let child = Command::new(binary())
             .arg("--config")
             .arg(self.dir.path().join("config.toml"))
             .current_dir(self.dir.path())
@@ -123,6 +123,10 @@ impl Bot {
             assert!(Instant::now() < until, "not ready in time:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// How the process ended, if it did.
@@ -193,7 +197,7 @@ impl Bot {
 
     /// Runs a subcommand of the binary against this bot.
     pub fn cli(&self, args: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_securitybot"))
+        Command::new(binary())
             .arg("--config")
             .arg(self.dir.path().join("config.toml"))
             .args(args)
@@ -284,6 +288,12 @@ impl Drop for Bot {
             eprintln!("--- the bot's log\n{}", self.log());
         }
     }
+}
+
+/// The binary under test; `BOT_UNDER_TEST` names another one, a deliberately broken one for instance.
+fn binary() -> PathBuf {
+    let other = std::env::var_os("BOT_UNDER_TEST");
+    other.map_or_else(|| env!("CARGO_BIN_EXE_securitybot").into(), PathBuf::from)
 }
 
 pub fn free_port() -> u16 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, histogram};
 use tokio::sync::oneshot;
 
 use crate::core::record::Record;
@@ -17,9 +17,9 @@ use crate::store::{
     Batch, Claim, Head, Refusal, Seen, Store, StoreError, Write, WriteError, journal,
 };
 
-use super::Now;
 use super::mailbox::Mailbox;
 use super::messages::Stop;
+use super::{Now, measure};
 
 /// At most this many writes in one batch: beyond it Redis gains nothing more per commit.
 const MAX_BATCH: usize = 256;
@@ -216,7 +216,7 @@ async fn write_group(
             }
             Err(WriteError::Failed(why)) => {
                 tracing::error!(partition, %why, "the store refused to write");
-                gauge!("securitybot_store_writable").set(0.0);
+                counter!("securitybot_commits_failed_total").increment(group.len() as u64);
                 answer(group, &Verdict::Failed(why));
                 return Some(claim);
             }
@@ -253,7 +253,11 @@ fn chained(head: &Head, group: &[Persist]) -> (Vec<crate::store::JournalRow>, He
 }
 
 fn answer(group: Vec<Persist>, verdict: &Verdict) {
+    let stands = matches!(verdict, Verdict::Committed | Verdict::Unreplicated(_));
     for persist in group {
+        if stands {
+            measure::count(&persist.records);
+        }
         let _ = persist.verdict.send(verdict.clone());
     }
 }

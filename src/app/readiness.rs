@@ -8,6 +8,7 @@ use metrics::gauge;
 use tokio::sync::watch;
 
 use crate::actors::escalator::Pagers;
+use crate::actors::measure;
 use crate::clock::Clock;
 use crate::http::Readiness;
 use crate::plugins::Health;
@@ -47,6 +48,9 @@ pub async fn watch(watched: Watched, readiness: watch::Sender<Readiness>) {
             if found.ready && !before.ready {
                 tracing::info!("ready: alerts are taken");
             }
+        }
+        if let Err(error) = measure::look(watched.store.as_ref(), watched.clock.now()).await {
+            tracing::warn!(%error, "what is open could not be counted");
         }
         if readiness.send(found).is_err() {
             return;

@@ -14,6 +14,7 @@ use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
     fut::ActorFutureExt,
 };
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics::counter;
 use tokio::sync::oneshot;
@@ -163,6 +164,10 @@ pub struct Durable<M: Machine> {
     owner: actix::WeakRecipient<Notice<M>>,
     world: Arc<World>,
     handled: u64,
+    /// What is being committed now, when that is an effect's end.
+    settling: Option<Performance>,
+    /// Commits refused in a row by a store that cannot write.
+    refused: u32,
     timer: Option<SpawnHandle>,
     idle: Option<SpawnHandle>,
 }
@@ -212,6 +217,8 @@ impl<M: Machine> Durable<M> {
             owner,
             world,
             handled: 0,
+            settling: None,
+            refused: 0,
             timer: None,
             idle: None,
         }
@@ -295,8 +302,10 @@ impl<M: Machine> Durable<M> {
         handle: Option<Caller<M>>,
         ctx: &mut Context<Self>,
     ) {
+        let settling = self.settling.take();
         match verdict {
             Verdict::Committed | Verdict::Unreplicated(_) => {
+                self.refused = 0;
                 self.version += 1;
                 self.state = prepared.next;
                 self.outbox = prepared.outbox;
@@ -311,15 +320,18 @@ impl<M: Machine> Durable<M> {
                 }
                 self.rest(ctx);
             }
-            // The old state stands; whoever sent the event may send it again. Effects that could not
-            // be settled are performed again, which their keys make harmless.
+            // The old state stands; whoever sent the event may send it again. How an effect ended is
+            // kept and offered again: performing it anew would page somebody once more at each try.
             Verdict::Failed(why) => {
+                self.refused = self.refused.saturating_add(1);
                 if let Some((reply, _)) = handle {
                     let _ = reply.send(Err(DeliverError::TryAgain(why)));
-                    self.rest(ctx);
-                } else {
-                    self.end(None, ctx);
                 }
+                if let Some(settling) = settling {
+                    self.in_flight.insert(settling.seq);
+                    ctx.notify_later(settling, retry_delay(self.refused));
+                }
+                self.rest(ctx);
             }
             Verdict::Conflict { found } => {
                 tracing::info!(key = %self.key, ours = self.version, found, "stale, loading again");
@@ -412,16 +424,19 @@ impl<M: Machine> Durable<M> {
             let seq = order.seq;
             counter!("securitybot_effects_started_total", "effect" => order.effect.name())
                 .increment(1);
-            let performed = self.env.performer.perform(order);
-            ctx.spawn(
-                performed
-                    .into_actor(self)
-                    .map(move |performed, actor, ctx| {
-                        // Through the mailbox: a commit may be under way.
-                        ctx.notify(Performance { seq, performed });
-                        actor.idle = None;
-                    }),
-            );
+            let performer = self.env.performer.clone();
+            // A plugin that panics must not take the aggregate and its other effects with it.
+            let performed = AssertUnwindSafe(async move { performer.perform(order).await });
+            ctx.spawn(performed.catch_unwind().into_actor(self).map(
+                move |performed, _, ctx: &mut Context<Self>| {
+                    let performed = performed.unwrap_or_else(|panic| Performed::Retry {
+                        why: format!("it panicked: {}", panic_text(panic.as_ref())),
+                        after: None,
+                    });
+                    // Through the mailbox: a commit may be under way.
+                    ctx.notify(Performance { seq, performed });
+                },
+            ));
         }
     }
 
@@ -438,10 +453,12 @@ impl<M: Machine> Durable<M> {
             .map(|entry| entry.not_before)
             .min();
         if let Some(due) = earliest(self.state.due(), waiting) {
-            let wait = due
-                .since(now)
-                .min(LONGEST_TIMER)
-                .max(Duration::from_millis(1));
+            // What is due cannot be committed while the store refuses: that must not become a loop.
+            let shortest = match self.refused {
+                0 => Duration::from_millis(1),
+                refused => retry_delay(refused),
+            };
+            let wait = due.since(now).min(LONGEST_TIMER).max(shortest);
             self.timer = Some(ctx.notify_later(Tick, wait));
         }
         if let Some(idle) = self.idle.take() {
@@ -476,7 +493,7 @@ pub async fn adopt<M: Machine>(
         entropy: rand::random(),
         world,
     };
-    let outbox = Outbox::new().after(None, &[], &BTreeSet::new(), step.effects.clone(), now);
+    let outbox = Outbox::anew(now).after(None, &[], &BTreeSet::new(), step.effects.clone(), now);
     let prepared = prepared(key, version, step, outbox, &cx);
     let write = Write::Commit(prepared.commit);
     match env.persist(key.partition, write, prepared.records).await {
@@ -563,7 +580,7 @@ pub fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Time
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -670,7 +687,7 @@ impl<M: Machine> Durable<M> {
 }
 
 /// One performed effect comes back.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 struct Performance {
     seq: u64,
@@ -681,11 +698,12 @@ impl<M: Machine> Handler<Performance> for Durable<M> {
     type Result = ();
 
     fn handle(&mut self, message: Performance, ctx: &mut Self::Context) {
-        let Performance { seq, performed } = message;
+        let Performance { seq, performed } = message.clone();
         self.in_flight.remove(&seq);
         let Some(entry) = self.outbox.entries.iter().find(|entry| entry.seq == seq) else {
             return self.rest(ctx);
         };
+        self.settling = Some(message);
         match performed {
             Performed::Settled(settlement) => {
                 let event = M::settled(entry.effect.clone(), settlement);

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use securitybot::config::Config;
+use securitybot::config::{Config, SourceKind};
+use securitybot::plugins::formats::mapping::Mapping;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -233,12 +234,12 @@ fn no_test_is_ignored() {
 }
 
 /// Names after `struct` or `enum` that follow a marker, and types that implement `trait_name`.
-fn named(text: &str, derived: &str, trait_name: &str) -> BTreeSet<String> {
+fn named(text: &str, derived: Option<&str>, trait_name: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for (at, _) in text.match_indices("#[derive(") {
         let end = at + text[at..].find(")]").unwrap();
         let list = text[at + "#[derive(".len()..end].split(',').map(str::trim);
-        if list.into_iter().any(|name| name == derived) {
+        if list.into_iter().any(|name| Some(name) == derived) {
             let rest = &text[end..];
             let kind = ["struct ", "enum "]
                 .iter()
@@ -261,9 +262,9 @@ fn actors_md_names_every_actor_and_every_message() {
     let mut messages = BTreeSet::new();
     for path in rust_files("src") {
         let text = code(&path);
-        actors.extend(named(&text, "", "Actor"));
+        actors.extend(named(&text, None, "Actor"));
         if path.starts_with("src/actors/") {
-            messages.extend(named(&text, "Message", "Message"));
+            messages.extend(named(&text, Some("Message"), "Message"));
         }
         // A keeper of one kind of aggregate has a name of its own.
         for (at, _) in text.match_indices("= Keeper<") {
@@ -320,8 +321,13 @@ fn load(path: &str, text: String) {
             "redis://127.0.0.1/0".to_owned(),
         );
     }
-    Config::parse(Path::new(path), text, env.into_iter())
+    let config = Config::parse(Path::new(path), text, env.into_iter())
         .unwrap_or_else(|errors| panic!("{path}: {errors}"));
+    for source in config.sources {
+        if let SourceKind::Jsonl { map, .. } = source.kind {
+            Mapping::compile(&map).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+    }
 }
 
 #[test]

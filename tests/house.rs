@@ -406,3 +406,16 @@ fn what_a_newcomer_needs_is_there() {
         assert!(unit.contains(needed), "the unit has no {needed}");
     }
 }
+
+/// A score of 2.0 or better (systemd-analyze takes it times ten).
+#[test]
+fn the_unit_is_sandboxed() {
+    let unit = root().join("deploy/securitybot.service");
+    let scored = std::process::Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=20", "--no-pager"])
+        .arg(unit)
+        .output()
+        .expect("systemd-analyze is installed (apt: systemd)");
+    let said = String::from_utf8_lossy(&scored.stdout);
+    assert!(scored.status.success(), "{said}");
+}

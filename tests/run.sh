@@ -12,13 +12,14 @@ declare -A needs=(
   [chromium]=chromium
   [chromedriver]=chromium-driver
   [oathtool]=oathtool
-  [python3]=python3
-  [cc]=gcc
+  [openssl]=openssl
+  [kill]=procps
+  [cc]="gcc libc6-dev"
   [systemd-analyze]=systemd
 )
 missing=()
 for command in "${!needs[@]}"; do
-  if ! command -v "$command" >/dev/null; then missing+=("${needs[$command]}"); fi
+  if ! type -P "$command" >/dev/null; then missing+=(${needs[$command]}); fi
 done
 if ((${#missing[@]})); then
   echo "installing: ${missing[*]}" >&2

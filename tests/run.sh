@@ -41,8 +41,10 @@ fi
 
 cargo fmt --check
 cargo clippy --all-targets -- -D warnings
+cargo test --doc --quiet
+# The same tests either way; nextest only runs them side by side.
 if command -v cargo-nextest >/dev/null; then
   cargo nextest run
 else
-  cargo test
+  cargo test --lib --bins --tests
 fi

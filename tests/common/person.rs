@@ -76,6 +76,11 @@ impl Person {
         self.secret = Some(secret.1.into_owned());
     }
 
+    /// Takes over a secret that the person read from a page.
+    pub fn has_authenticator(&mut self, secret: String) {
+        self.secret = Some(secret);
+    }
+
     /// The code of the time step `ahead` of now, by an implementation that is not ours.
     pub fn code(&self, ahead: i64) -> String {
         let secret = self.secret.as_ref().expect("enrolled");

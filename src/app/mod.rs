@@ -8,7 +8,7 @@ mod main;
 mod plugins;
 pub mod readiness;
 mod reload;
-mod server;
+pub mod server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

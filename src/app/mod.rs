@@ -101,6 +101,10 @@ impl App {
             Arc::new(Messages::load(config.templates.as_deref()).map_err(StartError::Config)?);
         let factor: Arc<dyn CodeFactor> = Arc::new(plugins::totp(&config, &data, &clock)?);
         let store = plugins::store(&config).await?;
+        #[cfg(feature = "fault-injection")]
+        let store: Arc<dyn Store> = Arc::new(crate::store::faulty::FaultyStore(store));
+        #[cfg(feature = "fault-injection")]
+        let factor: Arc<dyn CodeFactor> = Arc::new(crate::plugins::faulty::FaultyFactor(factor));
         own_all_partitions(store.as_ref(), &data.node, &now).await?;
 
         let pager_set = Arc::new(plugins::pagers(&config, &now)?);
@@ -112,6 +116,8 @@ impl App {
         let (access, access_seen) = watch::channel(Arc::new(doors::access(&config, &data.token)));
 
         let (chat, web_chat) = chat(&config, &store, &now, &world_seen)?;
+        #[cfg(feature = "fault-injection")]
+        let chat: Arc<dyn Chat> = Arc::new(crate::plugins::faulty::FaultyChat(chat));
         let held = Arc::new(Held::new(store.partitions()));
         let system = system::start(Parts {
             node: data.node.clone(),

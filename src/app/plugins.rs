@@ -122,6 +122,8 @@ pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
                 client.clone(),
             )),
         };
+        #[cfg(feature = "fault-injection")]
+        let made: Arc<dyn Pager> = Arc::new(crate::plugins::faulty::FaultyPager(made));
         by_name.insert(pager.name.clone(), made);
     }
     Ok(Pagers {
@@ -137,14 +139,17 @@ pub fn sinks(config: &Config, now: &Now) -> Result<Vec<Arc<dyn Sink>>, StartErro
         .iter()
         .map(|sink| -> Result<Arc<dyn Sink>, StartError> {
             let name = sink.name.as_str();
-            Ok(match &sink.kind {
+            let made: Arc<dyn Sink> = match &sink.kind {
                 SinkKind::Jsonl { path } => Arc::new(JsonlSink::new(name, path)),
                 SinkKind::Webhook { url, secret } => {
                     let secret = signing_secret("sinks", name, secret)?;
                     let (url, client) = (url.as_str(), client.clone());
                     Arc::new(WebhookSink::new(name, url, secret, client, now.clone()))
                 }
-            })
+            };
+            #[cfg(feature = "fault-injection")]
+            let made: Arc<dyn Sink> = Arc::new(crate::plugins::faulty::FaultySink(made));
+            Ok(made)
         })
         .collect()
 }

@@ -83,6 +83,12 @@ impl Person {
         self.secret = Some(secret);
     }
 
+    /// The session's cookie and the authenticator's secret, for whoever acts as this person.
+    pub fn credentials(&self) -> (String, String) {
+        let secret = self.secret.clone().expect("enrolled");
+        (self.cookie.clone(), secret)
+    }
+
     /// The code of the time step `ahead` of now, by an implementation that is not ours.
     pub fn code(&self, ahead: i64) -> String {
         let secret = self.secret.as_ref().expect("enrolled");

@@ -27,6 +27,7 @@ use super::Now;
 use super::durable::{Order, Perform, Performed, panic_text};
 use super::mailbox::Mailbox;
 use super::messages::{Escalate, Stop};
+use super::verifier::Push;
 
 /// Sends under way at once: enough to hide a round trip, few enough to be polite.
 const CONCURRENCY: usize = 64;
@@ -36,6 +37,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 const READ_BACK: Duration = Duration::from_secs(4 * 24 * 3600);
 /// The escalation answers after its commit.
 const RAISE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The Verifier waits for a phone no longer than the conversation does.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Perform one chat effect.
 #[derive(Debug, Message)]
@@ -173,7 +177,7 @@ async fn post(
             let edit = chat.edit(&message.to, message_id, &rendered);
             tokio::time::timeout(SEND_TIMEOUT, edit).await
         }
-        Effect::RaiseAgain(_) => {
+        Effect::RaiseAgain(_) | Effect::StartPush(_) | Effect::AwaitPush { .. } => {
             let reason = "not a chat effect".to_owned();
             return Performed::Settled(Settlement::Impossible { reason });
         }
@@ -202,7 +206,7 @@ fn zone_of(order: &Order<Effect>) -> String {
         | Effect::Edit {
             message: outgoing, ..
         } => &outgoing.employee,
-        Effect::RaiseAgain(_) => return "UTC".to_owned(),
+        _ => return "UTC".to_owned(),
     };
     let employee = order.world.directory.get(employee);
     employee.map_or_else(|| "UTC".to_owned(), |employee| employee.time_zone.clone())
@@ -247,7 +251,7 @@ impl Handler<Post> for Messenger {
             | Effect::Edit {
                 message: outgoing, ..
             } => outgoing.urgency,
-            Effect::RaiseAgain(_) => Severity::Critical,
+            _ => Severity::Critical,
         };
         if is_new {
             self.nth += 1;
@@ -275,9 +279,11 @@ impl Handler<Stop> for Messenger {
     }
 }
 
-/// Performs what Conversations decide: words through the Messenger, pages through the Escalator.
+/// Performs what Conversations decide: words through the Messenger, pages through the Escalator, pushes
+/// through the Verifier.
 pub struct ConversationEffects {
     pub messenger: Mailbox<Post>,
+    pub verifier: Mailbox<Push>,
     pub escalations: Mailbox<Escalate>,
 }
 
@@ -301,6 +307,18 @@ impl Perform<Conversation> for ConversationEffects {
                             after: None,
                         },
                     }
+                })
+            }
+            Effect::StartPush(_) | Effect::AwaitPush { .. } => {
+                let verifier = self.verifier.clone();
+                Box::pin(async move {
+                    verifier
+                        .ask(Push { order }, PUSH_TIMEOUT)
+                        .await
+                        .unwrap_or_else(|error| Performed::Retry {
+                            why: error.to_string(),
+                            after: None,
+                        })
                 })
             }
             Effect::Send(_) | Effect::Edit { .. } => {

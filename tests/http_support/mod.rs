@@ -85,6 +85,7 @@ pub fn access() -> Access {
                 ..source("signed", SourceKind::Native, &[])
             },
         ],
+        pagerduty: vec![SecretString::from("pd-secret")],
     }
 }
 

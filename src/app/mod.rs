@@ -19,7 +19,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 
 use crate::actors::Now;
-use crate::actors::checkpointer::LEASE;
+use crate::actors::checkpointer::{Held, LEASE};
 use crate::actors::escalator::Pagers;
 use crate::actors::inbox::ChatInbox;
 use crate::actors::reporter::Keep;
@@ -112,6 +112,7 @@ impl App {
         let (access, access_seen) = watch::channel(Arc::new(doors::access(&config, &data.token)));
 
         let (chat, web_chat) = chat(&config, &store, &now, &world_seen)?;
+        let held = Arc::new(Held::new(store.partitions()));
         let system = system::start(Parts {
             node: data.node.clone(),
             store: store.clone(),
@@ -134,6 +135,7 @@ impl App {
             },
             sources: sources(&config, store.as_ref()).await?,
             polled: plugins::polled(&config)?,
+            held: held.clone(),
         });
         if let Some(web_chat) = &web_chat {
             web_chat.set_inbox(Arc::new(ChatInbox {
@@ -148,6 +150,7 @@ impl App {
             chat,
             pagers: pagers_seen,
             clock: clock.clone(),
+            held,
         };
         let (readiness, readiness_seen) = watch::channel(readiness::look(&watched).await);
         actix_rt::spawn(readiness::watch(watched, readiness));

@@ -323,6 +323,32 @@ pub trait Store: Send + Sync + 'static {
 
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError>;
 
+    /// How many rows have this value in that field. A store that keeps an index answers from it.
+    async fn count(
+        &self,
+        collection: Collection,
+        field: &'static str,
+        value: &str,
+    ) -> Result<u64, StoreError> {
+        let mut query = RowQuery {
+            collection,
+            fields: vec![(field, value.to_owned())],
+            since: None,
+            until: None,
+            limit: 500,
+            cursor: None,
+        };
+        let mut count = 0;
+        loop {
+            let page = self.rows(&query).await?;
+            count += page.rows.len() as u64;
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
     /// Writes rows outside any commit, each idempotent by id: chat history, tokens, documents. With
     /// `if_absent` a row that exists is left alone; answers how many were written.
     async fn put_rows(

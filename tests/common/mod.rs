@@ -3,5 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 pub mod alertmanager;
+pub mod bot;
 pub mod fake_http;
+pub mod person;
 pub mod redis;

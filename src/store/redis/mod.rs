@@ -368,6 +368,15 @@ impl Store for RedisStore {
         self.list(query).await
     }
 
+    async fn count(
+        &self,
+        collection: Collection,
+        field: &'static str,
+        value: &str,
+    ) -> Result<u64, StoreError> {
+        self.count_everywhere(collection, field, value).await
+    }
+
     async fn put_rows(
         &self,
         partition: u16,

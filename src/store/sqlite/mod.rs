@@ -285,6 +285,18 @@ impl Store for SqliteStore {
         self.readers.run(move |conn| rows::rows(conn, &query)).await
     }
 
+    async fn count(
+        &self,
+        collection: Collection,
+        field: &'static str,
+        value: &str,
+    ) -> Result<u64, StoreError> {
+        let value = value.to_owned();
+        self.readers
+            .run(move |conn| rows::count(conn, collection, field, &value))
+            .await
+    }
+
     async fn put_rows(
         &self,
         partition: u16,

@@ -8,7 +8,7 @@ mod main;
 mod plugins;
 pub mod readiness;
 mod reload;
-mod server;
+pub mod server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,6 +127,7 @@ impl App {
             chat: chat.clone(),
             messages: messages.clone(),
             factor: factor.clone(),
+            push: plugins::push(&config, &now),
             pagers: pagers_seen.clone(),
             sinks: plugins::sinks(&config, &now)?,
             rollups: RollupPlan {

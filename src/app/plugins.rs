@@ -15,6 +15,8 @@ use crate::clock::Clock;
 use crate::config::{Config, PagerKind, SinkKind, SourceKind, StoreKind};
 use crate::core::ids::{PagerName, SourceId};
 use crate::core::time::Timestamp;
+use crate::plugins::factors::PushFactor;
+use crate::plugins::factors::duo::{DuoFactor, DuoKeys};
 use crate::plugins::factors::seal::SealKey;
 use crate::plugins::factors::totp::TotpFactor;
 use crate::plugins::formats::alertmanager::Options;
@@ -93,6 +95,18 @@ fn given_seed_key(key: &SecretString) -> Result<SealKey, StartError> {
     Ok(SealKey::from_bytes(&bytes))
 }
 
+/// The push factor; `None` without `[factors.duo]`.
+pub fn push(config: &Config, now: &Now) -> Option<Arc<dyn PushFactor>> {
+    let duo = config.factors.duo.as_ref()?;
+    let keys = DuoKeys {
+        integration_key: duo.integration_key.clone(),
+        secret_key: duo.secret_key.clone(),
+        host: duo.api_host.clone(),
+    };
+    let url = duo.api_url.as_ref().map(|url| url.as_str());
+    Some(Arc::new(DuoFactor::new(keys, url, now.clone())))
+}
+
 pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
     let client = crate::plugins::http_client();
     let mut by_name: BTreeMap<PagerName, Arc<dyn Pager>> = BTreeMap::new();
@@ -115,6 +129,7 @@ pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
             PagerKind::Pagerduty {
                 routing_key,
                 api_url,
+                ..
             } => Arc::new(PagerDutyPager::new(
                 name,
                 api_url.as_str(),

@@ -7,6 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use securitybot::clock::Clock;
+use securitybot::core::time::Timestamp;
+
 /// Where a 3xx points; it always answers 200.
 const REDIRECTED_TO: &str = "/elsewhere";
 
@@ -31,6 +34,7 @@ pub struct Recorded {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    pub at: Timestamp,
 }
 
 impl Recorded {
@@ -45,6 +49,7 @@ impl Recorded {
 }
 
 struct Shared {
+    clock: Clock,
     mode: Mutex<Mode>,
     requests: Mutex<Vec<Recorded>>,
     arrived: Condvar,
@@ -61,6 +66,7 @@ impl FakeHttp {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
         let address = listener.local_addr().expect("a bound address");
         let shared = Arc::new(Shared {
+            clock: Clock::system(),
             mode: Mutex::new(Mode::Ok),
             requests: Mutex::default(),
             arrived: Condvar::new(),
@@ -145,6 +151,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         path,
         headers,
         body,
+        at: shared.clock.now(),
     });
     shared.arrived.notify_all();
     let (status, extra, answer) = match mode {

@@ -109,8 +109,15 @@ async fn a_page_stands_until_acknowledged_or_resolved_and_only_the_newest_repeat
     server
         .until("pages again", |alerts| repeats(alerts) == ["2.1"])
         .await;
+    let second = pager();
+    second.page(&page(2, 2)).await.unwrap();
+    server
+        .until("what another process left standing is replaced", |alerts| {
+            repeats(alerts) == ["2.2"]
+        })
+        .await;
     pager()
-        .resolve(&page(2, 1), &sam(), "false alarm")
+        .resolve(&page(2, 3), &sam(), "false alarm")
         .await
         .unwrap();
     server.until("resolved", |alerts| alerts.is_empty()).await;

@@ -83,6 +83,7 @@ impl Bot {
             pager_refresh: Default::default(),
             dedup: Duration::from_secs(1),
             public_url: String::new(),
+            pushes: None,
         };
         let (sender, world) = watch::channel(Arc::new(World {
             policy,

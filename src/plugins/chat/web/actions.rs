@@ -151,14 +151,24 @@ pub(super) async fn confirm(
         };
         return post.answer(&chat, said, feedback).await;
     }
-    let Some(id) = post.event_id("confirmed") else {
+    let pushed = !post.field("push").is_empty();
+    let Some(id) = post.event_id(if pushed { "pushed" } else { "confirmed" }) else {
         return post.answer(&chat, unreadable(), feedback).await;
     };
-    let action = ChatAction::Submitted {
-        case,
-        ticks,
-        explanation: Untrusted::new(explanation),
-        code: code(post.field("code")),
+    let explanation = Untrusted::new(explanation);
+    let action = if pushed {
+        ChatAction::PushRequested {
+            case,
+            ticks,
+            explanation,
+        }
+    } else {
+        ChatAction::Submitted {
+            case,
+            ticks,
+            explanation,
+            code: code(post.field("code")),
+        }
     };
     let said = say_what(post.deliver(&chat, id, action).await);
     post.answer(&chat, said, feedback).await

@@ -22,6 +22,9 @@ use crate::WINDOWS;
 /// Long enough for a late page, a code every 30 s for each person, and a loaded machine.
 const REST: Duration = Duration::from_secs(150);
 
+/// Runs from this length on have a calm minute.
+const CALM_FROM_S: u64 = 170;
+
 pub async fn run(store: &str) {
     let wanted = std::env::var("FAULTS_STORE").unwrap_or_else(|_| store.to_owned());
     if wanted != store {
@@ -43,7 +46,7 @@ pub async fn run(store: &str) {
         crashes_only: false,
     });
 
-    let mut mix = Mix::start(store, history.clone(), seed).await;
+    let mut mix = Mix::start(store, history.clone(), seed, seconds).await;
     let workload = Workload::start(mix.crew.producer.clone(), seed);
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
@@ -55,7 +58,7 @@ pub async fn run(store: &str) {
     mix.disarm().await;
     workload.stop().await;
     let rested = mix.crew.rest(REST).await;
-    let missed = mix.count_windows(seconds);
+    let missed = mix.count_windows();
 
     let events = history.events();
     println!("{}", checker::summary(&events));
@@ -107,6 +110,7 @@ struct Mix {
     /// Windows with what to do there, still to be attacked in this round.
     to_attack: Vec<(String, &'static str)>,
     attacked: BTreeSet<String>,
+    seconds: u64,
     /// Kinds of faults still to come in this round: each comes before any comes again.
     to_come: Vec<Fault>,
 }
@@ -118,6 +122,8 @@ enum Fault {
     Window,
     NodeFrozen,
     FewFiles,
+    /// A life without faults that is long enough for what comes once a minute.
+    Calm,
     Pager(Mode),
     Sink(Mode),
     DiskFull,
@@ -153,12 +159,12 @@ const ON_REDIS: [Fault; 13] = [
     Fault::RedisKilled,
     Fault::RedisFrozen,
     Fault::RedisTold(
-        "READONLY",
+        "READONLY, total",
         &["REPLICAOF 127.0.0.1 1"],
         &["REPLICAOF NO ONE"],
     ),
     Fault::RedisTold(
-        "NOAUTH",
+        "NOAUTH, total",
         &[
             "CONFIG SET requirepass sesame",
             "CLIENT KILL TYPE normal SKIPME yes",
@@ -166,7 +172,7 @@ const ON_REDIS: [Fault; 13] = [
         &["CONFIG SET requirepass \"\""],
     ),
     Fault::RedisTold(
-        "OOM",
+        "OOM, total",
         &["CONFIG SET maxmemory 1"],
         &["CONFIG SET maxmemory 0"],
     ),
@@ -193,7 +199,7 @@ const ON_REDIS: [Fault; 13] = [
 ];
 
 impl Mix {
-    async fn start(store: &str, history: History, seed: u64) -> Self {
+    async fn start(store: &str, history: History, seed: u64, seconds: u64) -> Self {
         let place = Place::new(store);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let hits = folder.path().join("hits");
@@ -211,6 +217,7 @@ impl Mix {
             _hits_folder: folder,
             to_attack: Vec::new(),
             attacked: BTreeSet::new(),
+            seconds,
             to_come: Vec::new(),
         }
     }
@@ -241,6 +248,10 @@ impl Mix {
                 self.to_come.extend(vec![Fault::Window; count]);
             }
             self.to_come.shuffle(&mut self.rng);
+            if self.seconds >= CALM_FROM_S {
+                self.to_come.push(Fault::Calm);
+                self.to_come.push(Fault::Kill);
+            }
         }
         self.to_come.pop().expect("filled just now")
     }
@@ -273,6 +284,7 @@ impl Mix {
                 self.files(4096);
                 self.over("64 files");
             }
+            Fault::Calm => tokio::time::sleep(Duration::from_secs(64)).await,
             Fault::Pager(mode) => {
                 self.crew.pager.set(mode);
                 let name = format!("pager {mode:?}");
@@ -333,7 +345,8 @@ impl Mix {
             }
             (Place::Redis { proxy, .. }, Fault::Wire(wire)) => {
                 proxy.set(wire);
-                let name = format!("wire {wire:?}");
+                let total = matches!(wire, Wire::Frozen | Wire::NoReplies);
+                let name = format!("wire {wire:?}{}", if total { ", total" } else { "" });
                 self.during(&name, "store", long).await;
                 if let Place::Redis { proxy, .. } = &self.place {
                     proxy.set(Wire::Good);
@@ -477,7 +490,7 @@ impl Mix {
     }
 
     /// Writes down how often each window was passed; the required ones that never were.
-    fn count_windows(&self, seconds: u64) -> Vec<String> {
+    fn count_windows(&self) -> Vec<String> {
         let hits = stores::hits(&self.hits);
         for (name, hits) in &hits {
             self.history.note(What::Window {
@@ -489,7 +502,7 @@ impl Mix {
         if WINDOWS {
             println!("passed  {}", passed.join(", "));
         }
-        required_windows(seconds)
+        required_windows(self.seconds)
             .into_iter()
             .filter(|window| !hits.contains_key(window))
             .collect()
@@ -521,7 +534,8 @@ fn all_attacks() -> Vec<(String, &'static str)> {
 fn required_windows(seconds: u64) -> Vec<String> {
     let mut windows = securitybot::fault::windows();
     windows.retain(|window| {
-        !window.starts_with("chat.find") && (seconds >= 170 || !window.starts_with("store.trim"))
+        !window.starts_with("chat.find")
+            && (seconds >= CALM_FROM_S || !window.starts_with("store.trim"))
     });
     windows
 }

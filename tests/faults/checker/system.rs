@@ -6,7 +6,7 @@ use super::super::history::What;
 use super::view::View;
 
 /// 503 within this long while nothing can be made durable (and what a loaded machine adds).
-const REFUSED_WITHIN_US: u64 = 2_000_000 + 1_500_000;
+const REFUSED_WITHIN_US: u64 = 2_000_000 + 2_500_000;
 /// A bot with a few hundred cases needs a fraction of this.
 const MEMORY_KIB: u64 = 600 * 1024;
 /// A clock's rounding of whole seconds.
@@ -72,16 +72,16 @@ pub fn refused_in_time(view: &View<'_>) -> Vec<String> {
             } if *status != 0 => {
                 let took = sent.get(request).map_or(0, |from| event.t - from);
                 let from = event.t - took;
-                let store_out = view.outages.iter().any(|(began, ended, blocks)| {
-                    *blocks == "store" && *began <= from && event.t <= *ended
-                });
-                if store_out && took > REFUSED_WITHIN_US {
+                if !totally_out(view, from, event.t) {
+                    continue;
+                }
+                if took > REFUSED_WITHIN_US {
                     wrong.push(format!(
                         "alert {alert} waited {} ms for its {status}",
                         took / 1000
                     ));
                 }
-                if store_out && *status == 202 && wrote_while_impossible(view, from, event.t) {
+                if *status == 202 {
                     wrong.push(format!(
                         "alert {alert} was acknowledged while nothing could be made durable"
                     ));
@@ -96,8 +96,8 @@ pub fn refused_in_time(view: &View<'_>) -> Vec<String> {
     wrong
 }
 
-/// An outage that is called total lets nothing through.
-fn wrote_while_impossible(view: &View<'_>, from: u64, to: u64) -> bool {
+/// The whole time between lies in an outage that lets nothing through: its name says so.
+fn totally_out(view: &View<'_>, from: u64, to: u64) -> bool {
     view.events.iter().any(|event| {
         matches!(&event.what, What::FaultBegan { fault, .. } if fault.contains("total"))
             && event.t < from

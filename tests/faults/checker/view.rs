@@ -11,7 +11,6 @@ pub struct Act<'a> {
     pub t: u64,
     pub by: &'a str,
     pub case: &'a str,
-    pub revision: u32,
     pub action: &'a str,
     pub ticks: &'a [(String, u32)],
     pub step: Option<i64>,
@@ -147,16 +146,15 @@ impl<'a> View<'a> {
                 act,
                 by,
                 case,
-                revision,
                 action,
                 ticks,
                 step,
+                ..
             } => {
                 let act_of = Act {
                     t: event.t,
                     by,
                     case,
-                    revision: *revision,
                     action,
                     ticks,
                     step: *step,

@@ -1,7 +1,7 @@
 //! One per chat: makes the words and sends them. Urgent before chatty, a bounded number at once, and
 //! where a result was lost it reads back before it sends again (promise P4).
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ use super::messages::{Escalate, Stop};
 const CONCURRENCY: usize = 64;
 /// A chat that does not answer for this long has lost the message, perhaps.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// A wait up to this long is spent in the queue; a longer one is written down with the effect.
+const LONGEST_HERE: Duration = Duration::from_secs(15);
+const LONGEST_IN_ALL: Duration = Duration::from_secs(120);
 /// How far back a lost send is looked for.
 const READ_BACK: Duration = Duration::from_secs(4 * 24 * 3600);
 /// The escalation answers after its commit.
@@ -44,6 +47,7 @@ pub struct Post {
 struct Waiting {
     urgency: Severity,
     nth: u64,
+    since: Timestamp,
     order: Order<Effect>,
     done: oneshot::Sender<Performed>,
 }
@@ -74,8 +78,8 @@ pub struct Messenger {
     waiting: BinaryHeap<Waiting>,
     under_way: usize,
     nth: u64,
-    /// The chat asked for silence until then.
-    quiet_until: Option<Timestamp>,
+    /// The chat asked to wait with these, and only these: others may be told meanwhile.
+    later: BTreeMap<u64, Waiting>,
 }
 
 impl Messenger {
@@ -88,48 +92,47 @@ impl Messenger {
             waiting,
             under_way: 0,
             nth: 0,
-            quiet_until: None,
+            later: BTreeMap::new(),
         }
     }
 
     fn start(&mut self, ctx: &mut Context<Self>) {
-        if let Some(until) = self.quiet_until {
-            let now = (self.now)();
-            if now < until {
-                return;
-            }
-            self.quiet_until = None;
-        }
         while self.under_way < CONCURRENCY {
             let Some(next) = self.waiting.pop() else {
                 break;
             };
             self.under_way += 1;
             let (chat, messages, now) = (self.chat.clone(), self.messages.clone(), (self.now)());
-            let done = next.done;
-            let post = async move { post(chat.as_ref(), &messages, next.order, now).await };
+            let order = next.order.clone();
+            let post = async move { post(chat.as_ref(), &messages, order, now).await };
             ctx.spawn(post.into_actor(self).map(move |performed, actor, ctx| {
                 actor.under_way -= 1;
-                if let Performed::Retry {
-                    after: Some(wait), ..
-                } = &performed
-                {
-                    actor.be_quiet(*wait, ctx);
+                match performed {
+                    Performed::Retry {
+                        after: Some(wait), ..
+                    } if actor.may_wait(&next, wait) => actor.wait(next, wait, ctx),
+                    performed => drop(next.done.send(performed)),
                 }
-                let _ = done.send(performed);
                 actor.start(ctx);
             }));
         }
-        gauge!("securitybot_chat_waiting").set(self.waiting.len() as f64);
+        gauge!("securitybot_chat_waiting").set((self.waiting.len() + self.later.len()) as f64);
     }
 
-    fn be_quiet(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+    /// Whoever ordered it does not wait for ever.
+    fn may_wait(&self, waiting: &Waiting, wait: Duration) -> bool {
+        wait <= LONGEST_HERE && (self.now)().since(waiting.since) < LONGEST_IN_ALL
+    }
+
+    /// It keeps its place by urgency: whatever is more urgent when the time comes goes first.
+    fn wait(&mut self, waiting: Waiting, wait: Duration, ctx: &mut Context<Self>) {
         counter!("securitybot_chat_rate_limited_total").increment(1);
-        let until = (self.now)().after(wait);
-        if self.quiet_until.is_none_or(|quiet| quiet < until) {
-            self.quiet_until = Some(until);
-            ctx.run_later(wait, |actor, ctx| actor.start(ctx));
-        }
+        let nth = waiting.nth;
+        self.later.insert(nth, waiting);
+        ctx.run_later(wait, move |actor, ctx| {
+            actor.waiting.extend(actor.later.remove(&nth));
+            actor.start(ctx);
+        });
     }
 }
 
@@ -233,6 +236,7 @@ impl Handler<Post> for Messenger {
         self.waiting.push(Waiting {
             urgency,
             nth: self.nth,
+            since: (self.now)(),
             order: message.order,
             done,
         });

@@ -4,4 +4,5 @@
 
 pub mod alertmanager;
 pub mod fake_http;
+pub mod fake_slack;
 pub mod redis;

@@ -171,6 +171,9 @@ impl Api {
             .await
             .map_err(ApiError::RateLimited)?;
         let result = self.post(method, arguments, &self.bot_token).await;
+        for limit in limits {
+            self.pace.answered(limit);
+        }
         if let (Err(ApiError::RateLimited(wait)), Some(limit)) = (&result, limits.first()) {
             metrics::counter!("securitybot_slack_429_total").increment(1);
             tracing::warn!(method, wait_s = wait.as_secs(), "Slack asks to wait");

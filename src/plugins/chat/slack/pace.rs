@@ -79,6 +79,17 @@ impl Pace {
         Ok(wait)
     }
 
+    /// An answer came: whatever time the call took on its way, the next under `limit` is a whole interval after it.
+    pub fn answered(&self, limit: &Limit) {
+        let next = Instant::now() + limit.every;
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mark) = marks.get_mut(&limit.key)
+            && limit.burst == 1
+        {
+            mark.full = mark.full.max(next);
+        }
+    }
+
     /// Slack asked for silence under this key.
     pub fn block(&self, key: &str, wait: Duration) {
         let until = Instant::now() + wait;

@@ -42,15 +42,7 @@ async fn call(
         .or(arguments["token"].as_str())
         .unwrap_or_default()
         .to_owned();
-    let mut state = shared.state.lock().unwrap();
-    state.calls.push((method.clone(), arguments.clone()));
-    let mode = match state.modes.get_mut(method.as_str()) {
-        Some((mode, left)) if *left > 0 => {
-            *left -= 1;
-            Some(mode.clone())
-        }
-        _ => None,
-    };
+    let mode = begin(&mut shared.state.lock().unwrap(), &method, &arguments);
     let refused = match &mode {
         Some(Mode::RateLimited(wait)) => Some(limited(*wait)),
         Some(Mode::Status(status)) => {
@@ -64,8 +56,12 @@ async fn call(
         shared.changed.notify_all();
         return response;
     }
-    let answer = answer(&mut state, &method, &arguments, &token);
-    drop(state);
+    let answer = answer(
+        &mut shared.state.lock().unwrap(),
+        &method,
+        &arguments,
+        &token,
+    );
     shared.changed.notify_all();
     match (mode, answer) {
         (_, Err(wait)) => limited(wait),
@@ -82,6 +78,14 @@ async fn call(
         }
         (_, Ok(answer)) => HttpResponse::Ok().json(answer),
     }
+}
+
+/// Keeps the call, and says how it goes.
+fn begin(state: &mut State, method: &str, arguments: &Value) -> Option<Mode> {
+    state.calls.push((method.to_owned(), arguments.clone()));
+    let (mode, left) = state.modes.get_mut(method)?;
+    *left = left.checked_sub(1)?;
+    Some(mode.clone())
 }
 
 fn limited(wait: u64) -> HttpResponse {

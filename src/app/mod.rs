@@ -2,6 +2,7 @@
 //! starts here in order is ended in the opposite order.
 
 mod data_dir;
+pub mod directory;
 mod doors;
 mod heartbeat;
 mod main;
@@ -33,6 +34,7 @@ use crate::http::enroll::Enroll;
 use crate::http::{Access, Http};
 use crate::messages::Messages;
 use crate::plugins::chat::Chat;
+use crate::plugins::chat::slack::{self, Slack};
 use crate::plugins::chat::web::WebChat;
 use crate::plugins::factors::CodeFactor;
 use crate::store::{Store, StoreError};
@@ -84,6 +86,8 @@ pub struct App {
     store: Arc<dyn Store>,
     system: System,
     web_chat: Option<Arc<WebChat>>,
+    slack: Option<Arc<Slack>>,
+    people: Arc<directory::People>,
     world: watch::Sender<Arc<World>>,
     pagers: watch::Sender<Arc<Pagers>>,
     access: watch::Sender<Arc<Access>>,
@@ -108,6 +112,7 @@ impl App {
         own_all_partitions(store.as_ref(), &data.node, &now).await?;
 
         let pager_set = Arc::new(plugins::pagers(&config, &now)?);
+        let people = Arc::new(directory::People::new(&config));
         let (world, world_seen) = watch::channel(Arc::new(world(&config, &pager_set)));
         reload::check_ladders(store.as_ref(), &world_seen.borrow().clone(), &pager_set)
             .await
@@ -115,9 +120,16 @@ impl App {
         let (pagers, pagers_seen) = watch::channel(pager_set);
         let (access, access_seen) = watch::channel(Arc::new(doors::access(&config, &data.token)));
 
-        let (chat, web_chat) = chat(&config, &store, &now, &world_seen)?;
+        let Chats {
+            chat,
+            web_chat,
+            slack,
+        } = chat(&config, &store, &now, &world_seen);
         #[cfg(feature = "fault-injection")]
         let chat: Arc<dyn Chat> = Arc::new(crate::plugins::faulty::FaultyChat(chat));
+        people
+            .load(chat.as_ref(), store.as_ref(), &now, &world)
+            .await;
         let held = Arc::new(Held::new(store.partitions()));
         let system = system::start(Parts {
             node: data.node.clone(),
@@ -144,13 +156,24 @@ impl App {
             polled: plugins::polled(&config)?,
             held: held.clone(),
         });
+        let inbox = Arc::new(ChatInbox {
+            world: world_seen.clone(),
+            conversations: system.ports.conversations.clone(),
+            verifier: system.ports.verifier.clone(),
+        });
         if let Some(web_chat) = &web_chat {
-            web_chat.set_inbox(Arc::new(ChatInbox {
-                world: world_seen.clone(),
-                conversations: system.ports.conversations.clone(),
-                verifier: system.ports.verifier.clone(),
-            }));
+            web_chat.set_inbox(inbox.clone());
         }
+        if let Some(slack) = &slack {
+            slack.start(inbox);
+        }
+        actix_rt::spawn(people.clone().keep_fresh(directory::Refresh {
+            chat: chat.clone(),
+            store: store.clone(),
+            now: now.clone(),
+            world: world.clone(),
+            doors: system.reconfigure_doors(),
+        }));
 
         let watched = readiness::Watched {
             store: store.clone(),
@@ -199,6 +222,8 @@ impl App {
             store,
             system,
             web_chat,
+            slack,
+            people,
             world,
             pagers,
             access,
@@ -230,14 +255,19 @@ fn world(config: &Config, pagers: &Pagers) -> World {
     config.world(config.chat.name(), refresh)
 }
 
-type Chats = (Arc<dyn Chat>, Option<Arc<WebChat>>);
+/// The chat as the actors know it, and as its own doors do.
+struct Chats {
+    chat: Arc<dyn Chat>,
+    web_chat: Option<Arc<WebChat>>,
+    slack: Option<Arc<Slack>>,
+}
 
 fn chat(
     config: &Config,
     store: &Arc<dyn Store>,
     now: &Now,
     world: &watch::Receiver<Arc<World>>,
-) -> Result<Chats, StartError> {
+) -> Chats {
     match &config.chat {
         config::Chat::Web => {
             let chat = Arc::new(WebChat::new(
@@ -247,11 +277,27 @@ fn chat(
                 config.retention.chat,
                 world.clone(),
             ));
-            Ok((chat.clone(), Some(chat)))
+            Chats {
+                chat: chat.clone(),
+                web_chat: Some(chat),
+                slack: None,
+            }
         }
-        config::Chat::Slack(_) => Err(StartError::Config(
-            "chat.kind: this build has no Slack yet: expected \"web\"".to_owned(),
-        )),
+        config::Chat::Slack(slack) => {
+            let socket = slack.mode == config::SlackMode::Socket;
+            let settings = slack::Settings {
+                api_url: slack.api_url.clone(),
+                bot_token: slack.bot_token.clone(),
+                app_token: slack.app_token.clone().filter(|_| socket),
+                signing_secret: slack.signing_secret.clone().filter(|_| !socket),
+            };
+            let chat = Arc::new(Slack::new(settings, store.clone(), now.clone()));
+            Chats {
+                chat: chat.clone(),
+                web_chat: None,
+                slack: Some(chat),
+            }
+        }
     }
 }
 

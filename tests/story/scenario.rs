@@ -1,7 +1,7 @@
 //! The story itself, act by act. Between the acts, and within them, the bot is killed: nothing may
 //! change but the delay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -117,11 +117,13 @@ async fn alice_clicks_yes(stage: &mut Stage, alice: &Person) -> Value {
     case
 }
 
+/// Killed right after her words were taken.
 async fn erin_types_it(stage: &mut Stage, erin: &Person) {
     stage.fires(&[TYPED]).await;
     erin.question("sudo -i on web-3").await;
     let (status, said) = erin.say("yes, restarting nginx").await;
     assert!(status.is_success(), "{status} {said}");
+    stage.kill9_and_restart().await;
     let form = erin.sees("the form", |s| s.has_form).await;
     let (status, said) = erin.confirm(&form, "", &erin.code(0)).await;
     assert!(status.is_success(), "{status} {said}");
@@ -253,7 +255,7 @@ async fn the_pages_go_out_again_and_higher_up(stage: &mut Stage) {
         .await;
 }
 
-/// Killed right after a resolve: its end must still reach Alertmanager.
+/// Killed right after the acknowledgement and after the resolves: the ends must still reach Alertmanager.
 async fn sam_acknowledges_and_resolves(stage: &mut Stage) {
     let cases = paged_cases(stage).await;
     let [denied, silent, ..] = cases.as_slice() else {
@@ -271,6 +273,7 @@ async fn sam_acknowledges_and_resolves(stage: &mut Stage) {
     assert_eq!(stranger.0, StatusCode::UNAUTHORIZED);
     let (status, said) = stage.sam(&path, json!({})).await;
     assert!(status.is_success(), "{status} {said}");
+    stage.kill9_and_restart().await;
     stage.shown_in_alertmanager(&denied.1, false).await;
     let quiet = last_repeat(stage, &denied.1);
     let loud = last_repeat(stage, &silent.1);
@@ -315,6 +318,11 @@ async fn everybody_was_asked_once(stage: &Stage, person: &Person) {
         let expected = usize::from(case["outcome"] != "snoozed");
         assert_eq!(person.times_asked(id).await, expected, "{case:#}");
     }
+    let mut said = BTreeSet::new();
+    for message in person.messages().await {
+        let new = said.insert((message.case, message.text.clone()));
+        assert!(new, "{} was told twice: {}", person.name, message.text);
+    }
 }
 
 async fn everything_is_written_back(stage: &Stage) {
@@ -358,6 +366,8 @@ async fn everything_is_written_back(stage: &Stage) {
             .collect();
         assert!(why.contains(&"restarting nginx"), "{why:?}");
     }
+    let verified = stage.bot.cli(&["journal", "verify"]);
+    assert!(verified.status.success(), "{verified:?}");
     let copies = stage.evidence().most_copies;
     println!("kills: {}, copies of one webhook-id: {copies}", stage.kills);
     assert!(copies <= stage.kills + 1, "{copies} copies of one thing");

@@ -67,12 +67,21 @@
     if (old ? stick && fresh === list.lastElementChild && !fresh.contains(document.activeElement) : stick || item.fresh) toBottom();
   };
 
+  // What the stream told while a list was on its way is newer than the list: it must not be put back.
+  let told = 0;
+  const toldAt = new Map();
+  let shown = 0;
+
   const sync = async () => {
+    const began = ++told;
     try {
       const answer = await fetch("/chat/messages", { headers: { Accept: "application/json" } });
       if (answer.status === 401) return ended((await answer.json()).message);
       if (!answer.ok) return;
-      for (const item of (await answer.json()).messages) show(item);
+      const items = (await answer.json()).messages;
+      if (began < shown) return;
+      shown = began;
+      for (const item of items) if (!(toldAt.get(item.id) > began)) show(item);
     } catch { /* the stream says when we are back */ }
   };
 
@@ -96,6 +105,7 @@
     source.addEventListener("refresh", sync);
     source.addEventListener("message", (event) => {
       const item = JSON.parse(event.data);
+      toldAt.set(item.id, ++told);
       show(item);
       if (item.fresh) announce(item);
     });

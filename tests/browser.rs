@@ -165,7 +165,7 @@ async fn a_telephone_shows_and_answers_everything() {
 
     bot.post("/v1/alerts", sudo("alice", "two", "web-4")).await;
     browser.until("the next question", LIVE_QUESTIONS).await;
-    browser.click("No").await;
+    browser.click("No, that").await;
     browser.sees("alerted the security team").await;
     browser.look("chat-denied").await;
     browser.fill("#message", "help").await;

@@ -67,21 +67,22 @@
     if (old ? stick && fresh === list.lastElementChild && !fresh.contains(document.activeElement) : stick || item.fresh) toBottom();
   };
 
-  // What the stream told while a list was on its way is newer than the list: it must not be put back.
-  let told = 0;
-  const toldAt = new Map();
-  let shown = 0;
+  // What came over the stream while a history was on its way is newer than that history.
+  const shown = new Map();
+  let tick = 0;
+  const showAsOf = (when, item) => {
+    if ((shown.get(item.id) || 0) > when) return;
+    shown.set(item.id, when);
+    show(item);
+  };
 
   const sync = async () => {
-    const began = ++told;
+    const asked = ++tick;
     try {
       const answer = await fetch("/chat/messages", { headers: { Accept: "application/json" } });
       if (answer.status === 401) return ended((await answer.json()).message);
       if (!answer.ok) return;
-      const items = (await answer.json()).messages;
-      if (began < shown) return;
-      shown = began;
-      for (const item of items) if (!(toldAt.get(item.id) > began)) show(item);
+      for (const item of (await answer.json()).messages) showAsOf(asked, item);
     } catch { /* the stream says when we are back */ }
   };
 
@@ -105,8 +106,7 @@
     source.addEventListener("refresh", sync);
     source.addEventListener("message", (event) => {
       const item = JSON.parse(event.data);
-      toldAt.set(item.id, ++told);
-      show(item);
+      showAsOf(++tick, item);
       if (item.fresh) announce(item);
     });
     source.addEventListener("error", () => {

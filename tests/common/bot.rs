@@ -99,7 +99,7 @@ impl Bot {
             .append(true)
             .open(self.dir.path().join("log"))
             .expect("the log opens");
-        let child = Command::new(env!("CARGO_BIN_EXE_securitybot"))
+        let child = Command::new(binary())
             .arg("--config")
             .arg(self.config_file())
             .current_dir(self.dir.path())
@@ -132,6 +132,10 @@ impl Bot {
             assert!(Instant::now() < until, "not ready in time:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// How the process ended, if it did.
@@ -202,7 +206,7 @@ impl Bot {
 
     /// Runs a subcommand of the binary against this bot.
     pub fn cli(&self, args: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_securitybot"))
+        Command::new(binary())
             .arg("--config")
             .arg(self.config_file())
             .args(args)
@@ -317,6 +321,12 @@ impl Drop for Bot {
             eprintln!("--- the bot's log\n{}", self.log());
         }
     }
+}
+
+/// The binary under test; `BOT_UNDER_TEST` names another one, a deliberately broken one for instance.
+fn binary() -> PathBuf {
+    let other = std::env::var_os("BOT_UNDER_TEST");
+    other.map_or_else(|| env!("CARGO_BIN_EXE_securitybot").into(), PathBuf::from)
 }
 
 pub fn free_port() -> u16 {

@@ -1,6 +1,7 @@
 //! The fault harness: the real binary under a seeded workload and a seeded schedule of faults, judged by
 //! what pagers, sinks, producers and people saw. `run.sh` beside this file runs it for longer.
 
+mod checker_tests;
 #[path = "../common/mod.rs"]
 mod common;
 mod kit;

@@ -48,10 +48,11 @@ pub async fn run(store: &str) {
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         mix.one_fault().await;
-        let calm = mix.rng.random_range(300..2500);
+        let calm = mix.rng.random_range(200..1500);
         tokio::time::sleep(Duration::from_millis(calm)).await;
         mix.look().await;
     }
+    mix.disarm().await;
     workload.stop().await;
     let rested = mix.crew.rest(REST).await;
     let missed = mix.count_windows(seconds);
@@ -214,8 +215,15 @@ impl Mix {
         }
     }
 
-    async fn look(&self) {
-        self.crew.note_cases().await;
+    async fn look(&mut self) {
+        let cases = self.crew.note_cases().await;
+        if let Some(id) = cases.first().and_then(|case| case["id"].as_str()) {
+            let path = format!("/v1/cases/{id}");
+            let _ = self.crew.bot.call(reqwest::Method::GET, &path, None).await;
+        }
+        if !self.crew.bot.is_running() {
+            return;
+        }
         if let Some(kib) = stores::memory_kib(self.crew.bot.pid()) {
             self.history.note(What::Memory { node: 0, kib });
         }
@@ -238,8 +246,14 @@ impl Mix {
     }
 
     async fn one_fault(&mut self) {
+        self.notice_death().await;
         let fault = self.next();
-        let long = Duration::from_millis(self.rng.random_range(500..6000));
+        let most = if self.rng.random_ratio(1, 6) {
+            12_000
+        } else {
+            3_000
+        };
+        let long = Duration::from_millis(self.rng.random_range(300..most));
         match fault {
             Fault::Kill => {
                 self.crew.kill9();
@@ -417,6 +431,23 @@ impl Mix {
             let fault = format!("{name}#{faults}");
             history.note(What::FaultEnded { fault });
         });
+    }
+
+    /// An abort that came late.
+    async fn notice_death(&mut self) {
+        if self.crew.bot.exited().is_some() {
+            self.history.note(What::Down {
+                node: 0,
+                how: "window abort".to_owned(),
+            });
+            self.revive("").await;
+        }
+    }
+
+    /// What was asked of this life must not come while everything is to come to rest.
+    async fn disarm(&mut self) {
+        self.notice_death().await;
+        self.terminate().await;
     }
 
     fn next_window(&mut self) -> (String, &'static str) {

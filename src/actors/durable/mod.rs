@@ -30,7 +30,8 @@ use super::messages::{DeliverError, Stop, Wake};
 use super::recovery;
 
 use commit::{Prepared, prepared};
-use perform::{Performance, panic_text};
+use perform::Performance;
+pub(super) use perform::panic_text;
 
 pub use commit::{Env, Loaded, adopt, earliest, persist};
 pub use perform::{Order, Perform, Performed};

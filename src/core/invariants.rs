@@ -226,7 +226,8 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
                     let ticked = ticks
                         .iter()
                         .any(|tick| tick.case == view.id && tick.revision == view.revision);
-                    if !ticked && !(ticks.is_empty() && *case == view.id) {
+                    let implied = ticks.is_empty() && *case == view.id;
+                    if !ticked && !implied {
                         return broken(P5, at, format!("{} was not ticked", view.reference));
                     }
                     continue;

@@ -2,7 +2,6 @@
 //! panics, a checkpoint that cannot be read. Nobody is paged twice for it, nothing is taken twice.
 #![allow(clippy::unwrap_used)] // helpers of tests
 
-#[allow(dead_code)]
 mod escalation_support;
 
 use std::sync::Arc;

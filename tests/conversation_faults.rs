@@ -7,9 +7,11 @@ mod conversation_support;
 use conversation_support::{Bot, HOUR};
 use securitybot::core::alert::Severity;
 use securitybot::core::case::{CaseView, Outcome};
-use securitybot::core::conversation::{Answer, Conversation, Event};
+use securitybot::core::conversation::{Answer, Conversation, Effect, Event};
 use securitybot::core::ids::SourceId;
-use securitybot::core::machine::{Context, Guard, Machine, RowChange, Step};
+use securitybot::core::machine::{
+    Context, Guard, Machine, Receipt, Remains, RowChange, Settlement, Step,
+};
 use securitybot::core::page::PageKind;
 
 fn rebuilt(bot: &Bot, guard: Option<Guard>, poison: Option<&Event>) -> Step<Conversation> {
@@ -24,7 +26,12 @@ fn rebuilt(bot: &Bot, guard: Option<Guard>, poison: Option<&Event>) -> Step<Conv
         entropy: 99,
         world: &bot.world,
     };
-    Conversation::rebuilt(&bot.key, guard, open, poison, &cx)
+    let remains = Remains {
+        open,
+        taken: [("local".to_owned(), 7)].into(),
+        factors: vec!["totp".to_owned()],
+    };
+    Conversation::rebuilt(&bot.key, guard, remains, poison, &cx)
 }
 
 fn views(step: &Step<Conversation>) -> Vec<CaseView> {
@@ -91,6 +98,11 @@ fn an_unreadable_guard_trusts_no_code_for_an_hour() {
     let guard = step.next.guard();
     assert_eq!(guard.last_step, Some(now_step + 1));
     assert_eq!(guard.locked_until, Some(bot.now.after(HOUR)));
+    assert_eq!(
+        guard.taken["local"], 7,
+        "what stands in a case is not taken again"
+    );
+    assert_eq!(guard.factors, ["totp"], "still enrolled");
 }
 
 #[test]
@@ -107,4 +119,56 @@ fn an_answer_lost_to_a_fault_pages_even_with_nothing_open() {
     let step = rebuilt(&bot, Some(bot.state.guard()), Some(&poison));
     assert_eq!(step.births.len(), 1);
     assert_eq!(step.births[0].kind, PageKind::Operations);
+}
+
+/// Takes sends, refuses every edit; answers how many messages that were.
+fn settle_without_edits(bot: &mut Bot) -> usize {
+    let mut sent = 0;
+    while let Some(effect) = bot.outbox.pop_front() {
+        let settlement = match &effect {
+            Effect::Edit { .. } => Settlement::Impossible {
+                reason: "cant_update_message".to_owned(),
+            },
+            _ => {
+                sent += 1;
+                Settlement::Done(Receipt {
+                    message_id: format!("copy {sent} at {}", bot.history.len()),
+                    at: bot.now,
+                    text: String::new(),
+                })
+            }
+        };
+        bot.step(Event::EffectSettled { effect, settlement });
+        assert!(sent < 20, "the same question again and again");
+    }
+    sent
+}
+
+#[test]
+fn a_chat_that_cannot_edit_sends_the_form_once() {
+    let mut bot = Bot::new();
+    bot.chat_up = false;
+    let case = bot.ask("sudo", "web-3");
+    assert_eq!(settle_without_edits(&mut bot), 2, "greeting and question");
+    bot.press(case, Answer::Yes);
+    assert_eq!(settle_without_edits(&mut bot), 1, "the form");
+    let step = bot.next_step();
+    bot.submit(case, "deploying", Some(step));
+    assert_eq!(bot.outcome(case), Some(Outcome::Verified));
+}
+
+#[test]
+fn the_greeting_is_as_urgent_as_the_question_behind_it() {
+    let mut bot = Bot::new();
+    bot.chat_up = false;
+    bot.ask_at("sudo", "web-3", Severity::Critical);
+    let urgencies: Vec<_> = bot
+        .outbox
+        .iter()
+        .map(|effect| match effect {
+            Effect::Send(message) => message.urgency,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(urgencies, [Severity::Critical, Severity::Critical]);
 }

@@ -24,7 +24,7 @@ fn an_unreadable_escalation_pages_everybody_until_it_is_resolved() {
             entropy: 1,
             world: &world,
         };
-        let step = Escalation::rebuilt(&key, None, Vec::new(), None, &cx);
+        let step = Escalation::rebuilt(&key, None, Default::default(), None, &cx);
         let (_, effects) = rebuilt.apply(step);
         let to: Vec<_> = effects.iter().map(|e| e.pager().as_str()).collect();
         assert_eq!(to, ["duty", "log"]);

@@ -406,6 +406,7 @@ fn redis_does_what_the_model_does() {
     proptest!(config(30), |(steps in steps())| {
         let options = RedisOptions {
             prefix: format!("run{}", count.fetch_add(1, Ordering::Relaxed)),
+            deadline: Duration::from_secs(20),
             ..RedisOptions::default()
         };
         let url = server.url();

@@ -84,6 +84,7 @@ async fn a_cluster_keeps_the_contract() {
     conformance::run(async || {
         let options = RedisOptions {
             prefix: format!("run{}", count.fetch_add(1, Ordering::Relaxed)),
+            deadline: Duration::from_secs(20),
             ..RedisOptions::default()
         };
         let store = RedisStore::open(&url, conformance::PARTITIONS, options);

@@ -238,10 +238,7 @@ fn receiver(world: &World, alert: &Alert) -> String {
     let principal = alert.principal.raw();
     match world.directory.resolve(principal) {
         Some(employee) => AggregateKey::employee(&employee.id, world.partitions).name,
-        None => {
-            let principal = alert.principal.line(200);
-            AggregateKey::unknown(&principal, world.partitions).name
-        }
+        None => AggregateKey::unknown(&alert.principal, world.partitions).name,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
 use metrics::counter;
 use tokio::time::Instant;
 
@@ -15,6 +15,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(10);
 /// An actor that lived this long starts its backoff anew.
 const SETTLED: Duration = Duration::from_secs(60);
+/// Longer than the store takes to give a lease up.
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// One running actor, whatever its type.
 pub struct Life {
@@ -128,19 +130,33 @@ impl Handler<Roles> for Caretaker {
     }
 }
 
-/// Ends every actor of these roles for good, in the order given: the drain of an orderly shutdown.
+/// Ends every actor for good, newest first: the drain of an orderly shutdown. Answered when all have
+/// ended, or did not in time.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct StopAll;
 
 impl Handler<StopAll> for Caretaker {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: StopAll, ctx: &mut Self::Context) {
-        // Newest first: what was started last depends on what was started before.
-        for ward in self.wards.drain(..).rev() {
-            (ward.life.stop)();
-        }
+    fn handle(&mut self, _: StopAll, ctx: &mut Self::Context) -> Self::Result {
+        // What was started last depends on what was started before.
+        let wards: Vec<Ward> = self.wards.drain(..).rev().collect();
         ctx.stop();
+        Box::pin(async move {
+            for ward in &wards {
+                (ward.life.stop)();
+            }
+            let until = Instant::now() + DRAIN;
+            for ward in &wards {
+                while (ward.life.alive)() {
+                    if Instant::now() > until {
+                        tracing::warn!(actor = %ward.role, "did not end in time");
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        })
     }
 }

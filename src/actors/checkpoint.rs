@@ -40,6 +40,15 @@ impl<E: Effect> Outbox<E> {
         }
     }
 
+    /// In place of one that is lost: its numbers lie above every one given before, so that no effect
+    /// can be taken for an earlier one by a chat that remembers keys.
+    pub fn anew(now: Timestamp) -> Self {
+        Self {
+            next_seq: u64::try_from(now.as_millis()).unwrap_or(1).max(1),
+            entries: Vec::new(),
+        }
+    }
+
     /// The outbox after a step: `settled` leaves, unstarted effects of withdrawn cases leave, new
     /// effects join at the end.
     pub fn after(

@@ -6,10 +6,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt};
-use metrics::{counter, gauge, histogram};
+use actix::{
+    Actor, ActorContext, AsyncContext, Context, Handler, Message, WrapFuture, fut::ActorFutureExt,
+};
+use metrics::{counter, histogram};
 use tokio::sync::oneshot;
 
 use crate::core::record::Record;
@@ -17,9 +20,9 @@ use crate::store::{
     Batch, Claim, Head, Refusal, Seen, Store, StoreError, Write, WriteError, journal,
 };
 
-use super::Now;
 use super::mailbox::Mailbox;
 use super::messages::Stop;
+use super::{Now, measure};
 
 /// At most this many writes in one batch: beyond it Redis gains nothing more per commit.
 const MAX_BATCH: usize = 256;
@@ -61,6 +64,31 @@ pub struct Written {
     pub partition: u16,
 }
 
+/// Which partitions this node may write, for readyz.
+#[derive(Debug)]
+pub struct Held(Vec<AtomicBool>);
+
+impl Held {
+    pub fn new(partitions: u16) -> Self {
+        Self((0..partitions).map(|_| AtomicBool::new(false)).collect())
+    }
+
+    fn set(&self, partition: u16, held: bool) {
+        if let Some(flag) = self.0.get(usize::from(partition)) {
+            flag.store(held, Ordering::Relaxed);
+        }
+    }
+
+    /// Partitions whose alerts cannot be made durable here now.
+    pub fn missing(&self) -> Vec<usize> {
+        let flags = self.0.iter().enumerate();
+        flags
+            .filter(|(_, flag)| !flag.load(Ordering::Relaxed))
+            .map(|(at, _)| at)
+            .collect()
+    }
+}
+
 pub struct Checkpointer {
     partition: u16,
     node: String,
@@ -72,6 +100,7 @@ pub struct Checkpointer {
     waiting: VecDeque<Persist>,
     in_flight: bool,
     reporter: Mailbox<Written>,
+    held: Arc<Held>,
 }
 
 impl Checkpointer {
@@ -81,6 +110,7 @@ impl Checkpointer {
         store: Arc<dyn Store>,
         now: Now,
         reporter: Mailbox<Written>,
+        held: Arc<Held>,
     ) -> Self {
         Self {
             partition,
@@ -92,6 +122,7 @@ impl Checkpointer {
             waiting: VecDeque::new(),
             in_flight: false,
             reporter,
+            held,
         }
     }
 
@@ -108,6 +139,7 @@ impl Checkpointer {
             match claimed {
                 Ok(claim) => {
                     actor.claim = Some(claim);
+                    actor.held.set(actor.partition, true);
                     actor.flush(ctx);
                 }
                 Err(error) => actor.unclaimed(&error, ctx),
@@ -117,6 +149,7 @@ impl Checkpointer {
 
     /// Nothing can be written now: whoever waits is told so, and the claim is tried again.
     fn unclaimed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
+        self.held.set(self.partition, false);
         tracing::warn!(partition = self.partition, %error, "cannot claim the partition");
         for persist in self.waiting.drain(..) {
             let _ = persist.verdict.send(Verdict::Failed(error.to_string()));
@@ -216,7 +249,7 @@ async fn write_group(
             }
             Err(WriteError::Failed(why)) => {
                 tracing::error!(partition, %why, "the store refused to write");
-                gauge!("securitybot_store_writable").set(0.0);
+                counter!("securitybot_commits_failed_total").increment(group.len() as u64);
                 answer(group, &Verdict::Failed(why));
                 return Some(claim);
             }
@@ -253,7 +286,11 @@ fn chained(head: &Head, group: &[Persist]) -> (Vec<crate::store::JournalRow>, He
 }
 
 fn answer(group: Vec<Persist>, verdict: &Verdict) {
+    let stands = matches!(verdict, Verdict::Committed | Verdict::Unreplicated(_));
     for persist in group {
+        if stands {
+            measure::count(&persist.records);
+        }
         let _ = persist.verdict.send(verdict.clone());
     }
 }
@@ -313,8 +350,19 @@ impl Handler<Flush> for Checkpointer {
 impl Handler<Stop> for Checkpointer {
     type Result = ();
 
+    /// Gives the lease up, so that another node need not wait for its end.
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        use actix::ActorContext;
-        ctx.stop();
+        self.held.set(self.partition, false);
+        let Some(claim) = self.claim.take() else {
+            return ctx.stop();
+        };
+        let (store, node, partition) = (self.store.clone(), self.node.clone(), self.partition);
+        let release = async move { store.release(partition, &node, claim.epoch).await };
+        ctx.wait(release.into_actor(self).map(|released, actor, ctx| {
+            if let Err(error) = released {
+                tracing::info!(partition = actor.partition, %error, "the lease was not given up");
+            }
+            ctx.stop();
+        }));
     }
 }

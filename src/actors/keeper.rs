@@ -91,6 +91,12 @@ impl<M: Machine> Keeper<M> {
 
     fn hand_over(&mut self, to: AggregateKey, queued: Queued<M>, ctx: &mut Context<Self>) {
         let world = self.world.clone();
+        // One that died without a word (a panic outside its step) is loaded anew.
+        if let Some(Slot::Live { addr, .. }) = self.slots.get(&to.name)
+            && !addr.connected()
+        {
+            self.slots.remove(&to.name);
+        }
         match self.slots.get_mut(&to.name) {
             Some(Slot::Live { addr, sent, .. }) => {
                 *sent += 1;

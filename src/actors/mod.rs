@@ -18,6 +18,7 @@ pub mod intake;
 pub mod intakes;
 pub mod keeper;
 pub mod mailbox;
+pub mod measure;
 pub mod messages;
 pub mod messenger;
 pub mod poller;

@@ -76,9 +76,9 @@ async fn make_due(
         Some(progress) => progress,
         None => {
             // The first period begins with the store.
-            let (from, _) = last(plan, period, now);
+            let (_, to) = last(plan, period, now);
             let progress = Progress {
-                to: from,
+                to,
                 seqs: BTreeMap::new(),
             };
             return put(store, &id, &progress, None, Vec::new(), now).await;
@@ -91,7 +91,8 @@ async fn make_due(
             return Ok(());
         }
         let (value, next) = make(store, period, from, to, &progress).await?;
-        tracing::info!(rollup = %rollup::to_text(&value), "rollup");
+        let text = rollup::to_text(&value).replace('\n', "; ");
+        tracing::info!(rollup = %text, "rollup");
         let name = value["id"].as_str().unwrap_or_default().to_owned();
         let kept = Kept {
             rollup: value,

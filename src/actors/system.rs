@@ -20,7 +20,7 @@ use crate::store::Store;
 
 use super::Now;
 use super::caretaker::{Caretaker, Life, StopAll};
-use super::checkpointer::{Checkpointer, Persist, Written};
+use super::checkpointer::{Checkpointer, Held, Persist, Written};
 use super::dispatcher::Dispatcher;
 use super::durable::Env;
 use super::escalator::{Escalator, Pagers};
@@ -56,6 +56,8 @@ pub struct Parts {
     /// configured but still have a queue among them.
     pub sources: BTreeMap<SourceId, u64>,
     pub polled: Vec<(SourceId, MakeSource)>,
+    /// Which partitions can be written now, for readyz.
+    pub held: Arc<Held>,
 }
 
 /// The running actors.
@@ -286,6 +288,7 @@ fn keep_checkpointers(
                 parts.store.clone(),
                 parts.now.clone(),
                 reporter.clone(),
+                parts.held.clone(),
             )
             .start();
             slot.install(&addr);

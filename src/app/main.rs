@@ -89,7 +89,9 @@ async fn check_live(config: &Config, out: &mut dyn Write) -> Result<(), Failure>
 }
 
 fn start_log(log: &Log) {
-    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The HTTP server tells of every worker thread; a level of its own in the config wins.
+    let directives = format!("actix_server=warn,{}", log.level);
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

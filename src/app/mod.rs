@@ -20,7 +20,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 
 use crate::actors::Now;
-use crate::actors::checkpointer::LEASE;
+use crate::actors::checkpointer::{Held, LEASE};
 use crate::actors::escalator::Pagers;
 use crate::actors::inbox::ChatInbox;
 use crate::actors::reporter::Keep;
@@ -124,6 +124,7 @@ impl App {
         people
             .load(chat.as_ref(), store.as_ref(), &now, &world)
             .await;
+        let held = Arc::new(Held::new(store.partitions()));
         let system = system::start(Parts {
             node: data.node.clone(),
             store: store.clone(),
@@ -146,6 +147,7 @@ impl App {
             },
             sources: sources(&config, store.as_ref()).await?,
             polled: plugins::polled(&config)?,
+            held: held.clone(),
         });
         let inbox = Arc::new(ChatInbox {
             world: world_seen.clone(),
@@ -171,6 +173,7 @@ impl App {
             chat,
             pagers: pagers_seen,
             clock: clock.clone(),
+            held,
         };
         let (readiness, readiness_seen) = watch::channel(readiness::look(&watched).await);
         actix_rt::spawn(readiness::watch(watched, readiness));

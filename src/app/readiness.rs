@@ -7,7 +7,9 @@ use std::time::Duration;
 use metrics::gauge;
 use tokio::sync::watch;
 
+use crate::actors::checkpointer::Held;
 use crate::actors::escalator::Pagers;
+use crate::actors::measure;
 use crate::clock::Clock;
 use crate::http::Readiness;
 use crate::plugins::Health;
@@ -15,6 +17,8 @@ use crate::plugins::chat::Chat;
 use crate::store::Store;
 
 const EVERY: Duration = Duration::from_secs(5);
+/// While not ready: whoever waits for it should not wait longer than needed.
+const AGAIN: Duration = Duration::from_millis(200);
 /// A plugin that takes longer to say how it is, is not well.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Codes are not checked beyond this difference between our clock and the system's.
@@ -25,6 +29,7 @@ pub struct Watched {
     pub chat: Arc<dyn Chat>,
     pub pagers: watch::Receiver<Arc<Pagers>>,
     pub clock: Clock,
+    pub held: Arc<Held>,
 }
 
 /// Looks until nobody listens any more.
@@ -48,20 +53,30 @@ pub async fn watch(watched: Watched, readiness: watch::Sender<Readiness>) {
                 tracing::info!("ready: alerts are taken");
             }
         }
+        if let Err(error) = measure::look(watched.store.as_ref(), watched.clock.now()).await {
+            tracing::warn!(%error, "what is open could not be counted");
+        }
         if readiness.send(found).is_err() {
             return;
         }
-        tokio::time::sleep(EVERY).await;
+        let ready = readiness.borrow().ready;
+        tokio::time::sleep(if ready { EVERY } else { AGAIN }).await;
     }
 }
 
 /// One look at everything.
 pub async fn look(watched: &Watched) -> Readiness {
     let health = tokio::time::timeout(PATIENCE, watched.store.health()).await;
-    let (failing, mut degraded) = match health {
+    let (mut failing, mut degraded) = match health {
         Ok(health) => (health.failing, health.degraded),
         Err(_) => (vec!["the store does not answer".to_owned()], Vec::new()),
     };
+    let missing = watched.held.missing();
+    if !missing.is_empty() {
+        failing.push(format!(
+            "this node does not hold the lease of partitions {missing:?}"
+        ));
+    }
     let chat = watched.chat.name();
     degraded.extend(complaint(&format!("chat {chat}"), watched.chat.health()).await);
     let pagers = watched.pagers.borrow().clone();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::text::Untrusted;
 use super::time::Timestamp;
 
 macro_rules! name_type {
@@ -131,11 +132,11 @@ impl AggregateKey {
     }
 
     /// The conversation without a chat that carries an unknown principal's cases.
-    pub fn unknown(principal: &str, partitions: u16) -> Self {
-        Self::placed(
-            format!("unknown/{}", principal.to_ascii_lowercase()),
-            partitions,
-        )
+    /// The principal's name is cleaned and cut, so that it can stand in a key.
+    pub fn unknown(principal: &Untrusted, partitions: u16) -> Self {
+        const MAX_CHARS: usize = 200;
+        let name = principal.line(MAX_CHARS).to_ascii_lowercase();
+        Self::placed(format!("unknown/{name}"), partitions)
     }
 
     pub fn source(id: &SourceId, partitions: u16) -> Self {

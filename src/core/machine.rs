@@ -118,12 +118,11 @@ pub trait Machine:
 
     /// After a panic in `step` or an unreadable checkpoint: a fresh state, every open case ended as
     /// `failed` with a page, the `poison` event (if any) taken as a failed case of its own. Must
-    /// not run any code of `step`. `open` are the case rows that were not closed; `guard` is `None`
-    /// when that was unreadable too.
+    /// not run any code of `step`. `guard` is `None` when that was unreadable too.
     fn rebuilt(
         key: &AggregateKey,
         guard: Option<Guard>,
-        open: Vec<CaseView>,
+        remains: Remains,
         poison: Option<&Self::Event>,
         cx: &Context<'_>,
     ) -> Step<Self>;
@@ -132,6 +131,18 @@ pub trait Machine:
     fn migrate(_schema: u32, _state: serde_json::Value) -> Option<Self> {
         None
     }
+}
+
+/// What the store's rows and queues still say about an aggregate whose state is lost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remains {
+    /// The case rows that were not closed.
+    pub open: Vec<CaseView>,
+    /// By source, the highest queued number whose alert stands in a case already: it must not be taken
+    /// again. Looked up only when the guard is unreadable.
+    pub taken: std::collections::BTreeMap<String, u64>,
+    /// The kinds of factors whose rows there are; likewise.
+    pub factors: Vec<String>,
 }
 
 /// Beside the state: what replay protection needs even when the state is lost.

@@ -151,7 +151,7 @@ fn conversation_of(http: &Http, case: &CaseView) -> AggregateKey {
     let partitions = http.store.partitions();
     match &case.employee {
         Some(employee) => AggregateKey::employee(employee, partitions),
-        None => AggregateKey::unknown(case.principal.raw(), partitions),
+        None => AggregateKey::unknown(&case.principal, partitions),
     }
 }
 

@@ -10,6 +10,8 @@
 //!
 //! Writes of one batch see each other in their order; a refused one is not seen by those after it.
 //! A row's id is unique in its collection and is always written through the same partition.
+//! A case's timeline is an index into the journal; what trimming drops there moves to the case, so no
+//! record is stored twice.
 //! Giving a lease up raises the epoch too, so that a write after [`Store::release`] is fenced.
 
 pub mod conformance;
@@ -320,6 +322,32 @@ pub trait Store: Send + Sync + 'static {
     async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError>;
 
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError>;
+
+    /// How many rows have this value in that field. A store that keeps an index answers from it.
+    async fn count(
+        &self,
+        collection: Collection,
+        field: &'static str,
+        value: &str,
+    ) -> Result<u64, StoreError> {
+        let mut query = RowQuery {
+            collection,
+            fields: vec![(field, value.to_owned())],
+            since: None,
+            until: None,
+            limit: 500,
+            cursor: None,
+        };
+        let mut count = 0;
+        loop {
+            let page = self.rows(&query).await?;
+            count += page.rows.len() as u64;
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                return Ok(count);
+            }
+        }
+    }
 
     /// Writes rows outside any commit, each idempotent by id: chat history, tokens, documents. With
     /// `if_absent` a row that exists is left alone; answers how many were written.

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 pub mod alertmanager;
+pub mod bot;
 pub mod fake_http;
 pub mod fake_slack;
+pub mod person;
 pub mod redis;

@@ -41,9 +41,11 @@ impl Turn<'_> {
             return;
         };
         match &sent.content {
-            Content::Question { question } => self.question_sent(id, question.revision, receipt),
+            Content::Question { question } => {
+                self.question_sent(id, question.revision, false, receipt);
+            }
             Content::ProofForm { question, .. } => {
-                self.question_sent(id, question.revision, receipt);
+                self.question_sent(id, question.revision, true, receipt);
             }
             other => {
                 if !receipt.text.is_empty() {
@@ -54,7 +56,8 @@ impl Turn<'_> {
         }
     }
 
-    fn question_sent(&mut self, id: CaseId, revision: u32, receipt: &Receipt) {
+    /// `with_form`: it was sent anew after a yes, already with the form.
+    fn question_sent(&mut self, id: CaseId, revision: u32, with_form: bool, receipt: &Receipt) {
         let now = self.now();
         let Some(case) = self.next.cases.get_mut(&id) else {
             return;
@@ -83,12 +86,12 @@ impl Turn<'_> {
         }
         self.touched.insert(id);
         self.record(id, "question_sent", Who::Bot, receipt.text.clone());
-        let stale = self
-            .next
-            .cases
-            .get(&id)
-            .is_some_and(|c| c.revision != revision || c.phase == Phase::Verifying);
-        // What was decided while the chat took its time is shown now.
+        let stale =
+            self.next.cases.get(&id).is_some_and(|c| {
+                c.revision != revision || (c.phase == Phase::Verifying) != with_form
+            });
+        // What was decided while the chat took its time is shown now. Only that: in a chat that cannot
+        // edit, an edit too many would send the question anew, for ever.
         if stale {
             self.refresh(id);
         }

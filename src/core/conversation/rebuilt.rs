@@ -8,7 +8,7 @@ use crate::core::alert::{Alert, Severity};
 use crate::core::case::{AlertRef, CaseState, CaseView, Evidence, Outcome};
 use crate::core::context::ContextKey;
 use crate::core::ids::{AggregateKey, CaseId, EmployeeId};
-use crate::core::machine::{Collection, Context, Guard, Machine, Row, RowChange, Step};
+use crate::core::machine::{Collection, Context, Guard, Machine, Remains, Row, RowChange, Step};
 use crate::core::page::{PageKind, Raise};
 use crate::core::policy::DEFAULT_LADDER;
 use crate::core::record::{Record, Who};
@@ -28,13 +28,13 @@ const ADVICE: &str = "The bot failed on this case; look at the alert yourself. I
 pub fn rebuilt(
     key: &AggregateKey,
     guard: Option<Guard>,
-    open: Vec<CaseView>,
+    remains: Remains,
     poison: Option<&Event>,
     cx: &Context<'_>,
 ) -> Step<Conversation> {
-    let mut step = Step::to(fresh(key, guard, cx), Reply::Taken);
+    let mut step = Step::to(fresh(key, guard, &remains, cx), Reply::Taken);
     let employee = step.next.employee().cloned();
-    for view in open {
+    for view in remains.open {
         let context = context_key(&view, cx);
         fail(
             &mut step,
@@ -109,7 +109,12 @@ pub fn rebuilt(
     step
 }
 
-fn fresh(key: &AggregateKey, guard: Option<Guard>, cx: &Context<'_>) -> Conversation {
+fn fresh(
+    key: &AggregateKey,
+    guard: Option<Guard>,
+    remains: &Remains,
+    cx: &Context<'_>,
+) -> Conversation {
     let mut state = Conversation::new(key);
     match guard {
         Some(guard) => {
@@ -122,6 +127,8 @@ fn fresh(key: &AggregateKey, guard: Option<Guard>, cx: &Context<'_>) -> Conversa
             let step = u64::try_from(cx.now.as_millis() / TOTP_STEP_MS).unwrap_or(0);
             state.last_step = Some(step + 1);
             state.locked_until = Some(cx.now.after(UNREADABLE_LOCK));
+            state.taken.clone_from(&remains.taken);
+            state.factors = remains.factors.iter().cloned().collect();
         }
     }
     state

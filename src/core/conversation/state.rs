@@ -7,9 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::core::case::CaseView;
 use crate::core::ids::{AggregateKey, CaseId, EmployeeId};
-use crate::core::machine::{Context, Guard, Machine, Settlement, Step};
+use crate::core::machine::{Context, Guard, Machine, Remains, Settlement, Step};
 use crate::core::time::Timestamp;
 
 use super::effect::Effect;
@@ -250,11 +249,11 @@ impl Machine for Conversation {
     fn rebuilt(
         key: &AggregateKey,
         guard: Option<Guard>,
-        open: Vec<CaseView>,
+        remains: Remains,
         poison: Option<&Event>,
         cx: &Context<'_>,
     ) -> Step<Self> {
-        super::rebuilt::rebuilt(key, guard, open, poison, cx)
+        super::rebuilt::rebuilt(key, guard, remains, poison, cx)
     }
 }
 

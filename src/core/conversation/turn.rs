@@ -269,8 +269,11 @@ impl<'a> Turn<'a> {
             );
             return;
         };
-        self.greet();
         let zone = self.zone_name();
+        let Some(severity) = self.next.cases.get(&id).map(Case::severity) else {
+            return;
+        };
+        self.greet(severity);
         let Some(case) = self.next.cases.get_mut(&id) else {
             return;
         };
@@ -281,8 +284,8 @@ impl<'a> Turn<'a> {
         self.say(Some(id), Content::Question { question });
     }
 
-    /// Once a day, by the employee's calendar.
-    fn greet(&mut self) {
+    /// Once a day, by the employee's calendar; as urgent as the question that waits behind it.
+    fn greet(&mut self, urgency: Severity) {
         let today = jiff::Timestamp::from_millisecond(self.cx.now.as_millis())
             .ok()
             .map(|now| now.to_zoned_datetime(self.zone()).date());
@@ -292,6 +295,11 @@ impl<'a> Turn<'a> {
         self.next.greeted = today;
         let name = self.person().map(|p| p.name.clone()).unwrap_or_default();
         self.say(None, Content::Greeting { name });
+        if let Some(Effect::Send(greeting)) = self.effects.last_mut()
+            && matches!(greeting.content, Content::Greeting { .. })
+        {
+            greeting.urgency = urgency;
+        }
     }
 
     fn raise_flood(&mut self) {

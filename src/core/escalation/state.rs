@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::case::{CaseView, EscalationState, EscalationView};
 use crate::core::ids::{AggregateKey, CaseId, OperatorName, PagerName};
-use crate::core::machine::{Context, Guard, Machine, Settlement, Step};
+use crate::core::machine::{Context, Guard, Machine, Remains, Settlement, Step};
 use crate::core::page::Raise;
 use crate::core::policy::Level;
 use crate::core::time::Timestamp;
@@ -255,7 +255,7 @@ impl Machine for Escalation {
     fn rebuilt(
         key: &AggregateKey,
         _guard: Option<Guard>,
-        _open: Vec<CaseView>,
+        _remains: Remains,
         _poison: Option<&Event>,
         cx: &Context<'_>,
     ) -> Step<Self> {

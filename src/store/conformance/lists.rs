@@ -55,7 +55,11 @@ pub(super) async fn a_new_row_replaces_the_index_entries_of_the_old_one(store: &
     assert!(ids(store, by(&[("state", "asked")])).await.is_empty());
     for field in fields {
         assert_eq!(ids(store, by(&[field])).await, ["c1"]);
+        let counted = store.count(Collection::Cases, field.0, field.1).await;
+        assert_eq!(counted, Ok(1), "{field:?}");
     }
+    let counted = store.count(Collection::Cases, "state", "asked").await;
+    assert_eq!(counted, Ok(0));
     let found = store.rows(&by(&[("alert", "a2")])).await.unwrap().rows;
     assert_eq!(found, [closed]);
     // At another time it has another place.

@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use super::link::CallError;
 use super::{RedisStore, format, scripts};
 use crate::core::ids::CaseId;
-use crate::core::machine::Row;
+use crate::core::machine::{Collection, Row};
 use crate::core::time::Timestamp;
 use crate::store::lists::{self, Place};
 use crate::store::{JournalRow, RowPage, RowQuery, StoreError};
@@ -19,6 +19,22 @@ impl RedisStore {
         rows.sort_by_cached_key(|row| std::cmp::Reverse(Place::of(row)));
         rows.truncate(size + 1);
         Ok(lists::page(rows, size))
+    }
+
+    pub(super) async fn count_everywhere(
+        &self,
+        collection: Collection,
+        field: &'static str,
+        value: &str,
+    ) -> Result<u64, StoreError> {
+        let entry = format::entry(&(field, value.to_owned()));
+        let parts = (0..self.partitions).map(async |partition| {
+            let mut cmd = scripts::COUNT.call(&self.prefix(partition));
+            cmd.arg(collection.name()).arg(&entry);
+            let counted: Result<u64, CallError> = self.reads.run(&scripts::COUNT, &cmd).await;
+            counted.map_err(CallError::on_read)
+        });
+        Ok(try_join_all(parts).await?.into_iter().sum())
     }
 
     /// One partition's newest below `place`, in as many calls as its filters need.

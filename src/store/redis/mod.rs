@@ -15,6 +15,7 @@ mod health;
 mod link;
 mod lists;
 mod scripts;
+mod verdict;
 
 use std::time::Duration;
 
@@ -23,8 +24,8 @@ use futures_util::future::try_join_all;
 use redis::Cmd;
 
 use super::{
-    Batch, Claim, Due, Epoch, Head, Health, JournalRow, Queue, QueuedAlert, Refusal, Retention,
-    RowPage, RowQuery, Seen, Store, StoreError, Stored, WriteError, shape,
+    Batch, Claim, Due, Epoch, Head, Health, JournalRow, Queue, QueuedAlert, Retention, RowPage,
+    RowQuery, Store, StoreError, Stored, WriteError, shape,
 };
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
@@ -77,6 +78,13 @@ impl RedisStore {
         options: RedisOptions,
     ) -> Result<Self, StoreError> {
         shape::check_partitions(partitions)?;
+        if options.prefix.contains(['{', '}']) {
+            return Err(StoreError::Mismatch(format!(
+                "the prefix of Redis keys is {:?}, expected one without braces: they would change \
+                 where a partition lies",
+                options.prefix
+            )));
+        }
         let address = Address::parse(url, &options)?;
         if address.is_cluster() && options.min_replicas > 0 {
             return Err(StoreError::Mismatch(
@@ -146,45 +154,6 @@ impl RedisStore {
             .await
             .map_err(CallError::on_read)
     }
-}
-
-/// The verdict of `commit.lua`.
-fn verdict(reply: &str) -> Result<(), WriteError> {
-    match reply {
-        "ok" => return Ok(()),
-        "fenced" => return Err(WriteError::Fenced),
-        _ => {}
-    }
-    let refused = serde_json::from_str::<Vec<(usize, String, serde_json::Value)>>(reply)
-        .ok()
-        .and_then(|refused| {
-            refused
-                .into_iter()
-                .map(|(index, kind, why)| Some((index, refusal(&kind, &why)?)))
-                .collect::<Option<Vec<_>>>()
-        });
-    // The script has answered, so it has written nothing; but what it said is not known.
-    Err(refused.map_or_else(
-        || WriteError::Unknown(format!("an unreadable verdict: {reply}")),
-        WriteError::Refused,
-    ))
-}
-
-fn refusal(kind: &str, why: &serde_json::Value) -> Option<Refusal> {
-    if kind == "c" {
-        let found = why.as_str()?.parse().ok()?;
-        return Some(Refusal::Conflict { found });
-    }
-    let numbers: Vec<usize> = serde_json::from_value(why.clone()).ok()?;
-    let marks = numbers.chunks_exact(2).map(|pair| {
-        let seen = if pair[1] == 1 {
-            Seen::Same
-        } else {
-            Seen::Altered
-        };
-        (pair[0], seen)
-    });
-    Some(Refusal::Duplicate(marks.collect()))
 }
 
 #[async_trait]
@@ -258,7 +227,7 @@ impl Store for RedisStore {
             .run_and_wait(&scripts::COMMIT, &cmd, (wanted > 0).then_some(wanted))
             .await
             .map_err(CallError::on_write)?;
-        verdict(&reply)?;
+        verdict::read(&reply)?;
         match got {
             Some(got) if got < wanted => Err(WriteError::Unreplicated { got, wanted }),
             _ => Ok(()),
@@ -397,6 +366,15 @@ impl Store for RedisStore {
 
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
         self.list(query).await
+    }
+
+    async fn count(
+        &self,
+        collection: Collection,
+        field: &'static str,
+        value: &str,
+    ) -> Result<u64, StoreError> {
+        self.count_everywhere(collection, field, value).await
     }
 
     async fn put_rows(

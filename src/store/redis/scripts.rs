@@ -21,6 +21,7 @@ script!(QUEUE, "queue.lua");
 script!(JOURNAL, "journal.lua");
 script!(TIMELINE, "timeline.lua");
 script!(ROWS, "rows.lua");
+script!(COUNT, "count.lua");
 script!(TRIM, "trim.lua");
 
 pub(super) struct Script {

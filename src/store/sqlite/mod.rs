@@ -4,6 +4,7 @@
 //! is one transaction with one fsync (WAL, `synchronous=FULL`). Reads have connections of their own
 //! and never wait for a write. Whoever opens the store holds the exclusive lock of its folder.
 
+mod accept;
 mod lease;
 mod put;
 mod read;
@@ -15,6 +16,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -64,7 +66,12 @@ impl SqliteStore {
             .name("sqlite-writer".to_owned())
             .spawn(move || {
                 for job in inbox {
-                    job(&mut conn);
+                    // A panic rolls its transaction back and drops its answer: unknown to the caller
+                    // who asked, nothing to anybody else.
+                    let run = AssertUnwindSafe(|| job(&mut conn));
+                    if catch_unwind(run).is_err() {
+                        tracing::error!("a job of the store's writer panicked");
+                    }
                 }
                 // Closed in order: leave one whole file behind, without a log beside it.
                 if let Err(error) =
@@ -276,6 +283,18 @@ impl Store for SqliteStore {
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
         let query = query.clone();
         self.readers.run(move |conn| rows::rows(conn, &query)).await
+    }
+
+    async fn count(
+        &self,
+        collection: Collection,
+        field: &'static str,
+        value: &str,
+    ) -> Result<u64, StoreError> {
+        let value = value.to_owned();
+        self.readers
+            .run(move |conn| rows::count(conn, collection, field, &value))
+            .await
     }
 
     async fn put_rows(

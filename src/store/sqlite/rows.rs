@@ -96,6 +96,20 @@ pub(super) fn rows(conn: &Connection, query: &RowQuery) -> Result<RowPage, Store
     Ok(lists::page(rows, size))
 }
 
+pub(super) fn count(
+    conn: &Connection,
+    collection: Collection,
+    field: &str,
+    value: &str,
+) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM row_index WHERE collection = ?1 AND field = ?2 AND value = ?3";
+    (|| {
+        conn.prepare_cached(sql)?
+            .query_row(params![collection.name(), field, value], |row| row.get(0))
+    })()
+    .map_err(unreadable)
+}
+
 /// A row whose fields have not been read yet.
 struct Raw {
     id: String,

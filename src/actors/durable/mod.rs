@@ -4,7 +4,9 @@
 //! records and rows go to the Checkpointer as one commit; while that is under way the mailbox stands
 //! still. Only a commit that stands changes the state in memory, answers the sender and starts effects.
 
-use std::any::Any;
+mod commit;
+mod perform;
+
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,105 +16,29 @@ use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture,
     fut::ActorFutureExt,
 };
-use futures_util::future::BoxFuture;
 use metrics::counter;
 use tokio::sync::oneshot;
 
-use crate::core::escalation::Escalation;
 use crate::core::ids::AggregateKey;
-use crate::core::machine::{Effect, Machine, Settlement, Step, retry_delay};
-use crate::core::page::Raise;
-use crate::core::record::Record;
-use crate::core::time::Timestamp;
+use crate::core::machine::{Machine, Step, retry_delay};
 use crate::core::world::World;
-use crate::store::{Birth, Commit, Store, Write};
+use crate::store::Write;
 
-use super::checkpoint::{self, Entry, Outbox};
-use super::checkpointer::{Persist, Verdict};
-use super::mailbox::Mailbox;
+use super::checkpoint::{self, Outbox};
+use super::checkpointer::Verdict;
 use super::messages::{DeliverError, Stop, Wake};
-use super::{Now, recovery};
+use super::recovery;
+
+use commit::{Prepared, prepared};
+use perform::{Performance, panic_text};
+
+pub use commit::{Env, Loaded, adopt, earliest, persist};
+pub use perform::{Order, Perform, Performed};
 
 /// An actor with nothing to do for this long gives its memory back.
 const IDLE: Duration = Duration::from_secs(5);
-/// Longer than the store's own deadline: a Checkpointer that died answers by dropping the sender.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// OS timers are armed no further ahead than an actor may sit idle; the Waker does the rest.
 const LONGEST_TIMER: Duration = Duration::from_secs(60);
-
-/// How effects reach the world. Performing is repeated under the same key until it settles.
-pub trait Perform<M: Machine>: Send + Sync + 'static {
-    fn perform(&self, order: Order<M::Effect>) -> BoxFuture<'static, Performed>;
-}
-
-/// One effect to be performed.
-#[derive(Clone, Debug)]
-pub struct Order<E> {
-    pub key: AggregateKey,
-    pub seq: u64,
-    pub effect: E,
-    /// A try before this one may have reached the other side: read back where that is possible.
-    pub maybe_done: bool,
-    pub world: Arc<World>,
-}
-
-impl<E> Order<E> {
-    /// The effect's key for the other side: the same for every try, for ever.
-    pub fn effect_key(&self) -> String {
-        format!("{}#{}", self.key, self.seq)
-    }
-}
-
-#[derive(Clone, Debug)]
-pub enum Performed {
-    Settled(Settlement),
-    Retry {
-        why: String,
-        after: Option<Duration>,
-    },
-}
-
-/// What every instance of a machine's shell shares.
-pub struct Env<M: Machine> {
-    pub now: Now,
-    pub store: Arc<dyn Store>,
-    /// By partition.
-    pub checkpointers: Arc<Vec<Mailbox<Persist>>>,
-    pub performer: Arc<dyn Perform<M>>,
-    /// Newborn escalations are woken at once.
-    pub newborn: Mailbox<Wake>,
-}
-
-impl<M: Machine> Env<M> {
-    pub async fn persist(&self, partition: u16, write: Write, records: Vec<Record>) -> Verdict {
-        persist(&self.checkpointers, partition, write, records).await
-    }
-}
-
-/// Hands one write to the partition's Checkpointer and waits for the verdict.
-pub async fn persist(
-    checkpointers: &[Mailbox<Persist>],
-    partition: u16,
-    write: Write,
-    records: Vec<Record>,
-) -> Verdict {
-    let (verdict, answer) = oneshot::channel();
-    let Some(checkpointer) = checkpointers.get(usize::from(partition)) else {
-        return Verdict::Failed(format!("there is no partition {partition}"));
-    };
-    if !checkpointer.tell(Persist {
-        write,
-        records,
-        verdict,
-    }) {
-        return Verdict::Failed("the checkpointer is restarting".to_owned());
-    }
-    match tokio::time::timeout(COMMIT_TIMEOUT, answer).await {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(_)) => Verdict::Unknown("the checkpointer ended with the commit".to_owned()),
-        Err(_) => Verdict::Unknown("the commit timed out".to_owned()),
-    }
-}
 
 /// Who waits for an event's answer, and how often the event already met a conflict.
 type Caller<M> = (
@@ -163,26 +89,12 @@ pub struct Durable<M: Machine> {
     owner: actix::WeakRecipient<Notice<M>>,
     world: Arc<World>,
     handled: u64,
+    /// What is being committed now, when that is an effect's end.
+    settling: Option<Performance>,
+    /// Commits refused in a row by a store that cannot write.
+    refused: u32,
     timer: Option<SpawnHandle>,
     idle: Option<SpawnHandle>,
-}
-
-/// A loaded aggregate, ready to live.
-pub struct Loaded<M: Machine> {
-    pub key: AggregateKey,
-    pub version: u64,
-    pub state: M,
-    pub outbox: Outbox<M::Effect>,
-}
-
-/// A step that has been encoded and waits for its verdict.
-struct Prepared<M: Machine> {
-    next: M,
-    outbox: Outbox<M::Effect>,
-    commit: Commit,
-    records: Vec<Record>,
-    reply: Option<M::Reply>,
-    births: Vec<AggregateKey>,
 }
 
 impl<M: Machine> Durable<M> {
@@ -212,6 +124,8 @@ impl<M: Machine> Durable<M> {
             owner,
             world,
             handled: 0,
+            settling: None,
+            refused: 0,
             timer: None,
             idle: None,
         }
@@ -295,8 +209,10 @@ impl<M: Machine> Durable<M> {
         handle: Option<Caller<M>>,
         ctx: &mut Context<Self>,
     ) {
+        let settling = self.settling.take();
         match verdict {
             Verdict::Committed | Verdict::Unreplicated(_) => {
+                self.refused = 0;
                 self.version += 1;
                 self.state = prepared.next;
                 self.outbox = prepared.outbox;
@@ -311,15 +227,18 @@ impl<M: Machine> Durable<M> {
                 }
                 self.rest(ctx);
             }
-            // The old state stands; whoever sent the event may send it again. Effects that could not
-            // be settled are performed again, which their keys make harmless.
+            // The old state stands; whoever sent the event may send it again. How an effect ended is
+            // kept and offered again: performing it anew would page somebody once more at each try.
             Verdict::Failed(why) => {
+                self.refused = self.refused.saturating_add(1);
                 if let Some((reply, _)) = handle {
                     let _ = reply.send(Err(DeliverError::TryAgain(why)));
-                    self.rest(ctx);
-                } else {
-                    self.end(None, ctx);
                 }
+                if let Some(settling) = settling {
+                    self.in_flight.insert(settling.seq);
+                    ctx.notify_later(settling, retry_delay(self.refused));
+                }
+                self.rest(ctx);
             }
             Verdict::Conflict { found } => {
                 tracing::info!(key = %self.key, ours = self.version, found, "stale, loading again");
@@ -390,41 +309,6 @@ impl<M: Machine> Durable<M> {
         self.arm(ctx);
     }
 
-    fn start_effects(&mut self, ctx: &mut Context<Self>) {
-        let now = (self.env.now)();
-        let ready: Vec<Entry<M::Effect>> = self
-            .outbox
-            .heads()
-            .into_iter()
-            .filter(|entry| entry.not_before <= now && !self.in_flight.contains(&entry.seq))
-            .cloned()
-            .collect();
-        for entry in ready {
-            let maybe_done = !self.started.insert(entry.seq);
-            self.in_flight.insert(entry.seq);
-            let order = Order {
-                key: self.key.clone(),
-                seq: entry.seq,
-                effect: entry.effect,
-                maybe_done,
-                world: self.world.clone(),
-            };
-            let seq = order.seq;
-            counter!("securitybot_effects_started_total", "effect" => order.effect.name())
-                .increment(1);
-            let performed = self.env.performer.perform(order);
-            ctx.spawn(
-                performed
-                    .into_actor(self)
-                    .map(move |performed, actor, ctx| {
-                        // Through the mailbox: a commit may be under way.
-                        ctx.notify(Performance { seq, performed });
-                        actor.idle = None;
-                    }),
-            );
-        }
-    }
-
     fn arm(&mut self, ctx: &mut Context<Self>) {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
@@ -438,10 +322,12 @@ impl<M: Machine> Durable<M> {
             .map(|entry| entry.not_before)
             .min();
         if let Some(due) = earliest(self.state.due(), waiting) {
-            let wait = due
-                .since(now)
-                .min(LONGEST_TIMER)
-                .max(Duration::from_millis(1));
+            // What is due cannot be committed while the store refuses: that must not become a loop.
+            let shortest = match self.refused {
+                0 => Duration::from_millis(1),
+                refused => retry_delay(refused),
+            };
+            let wait = due.since(now).min(LONGEST_TIMER).max(shortest);
             self.timer = Some(ctx.notify_later(Tick, wait));
         }
         if let Some(idle) = self.idle.take() {
@@ -460,115 +346,6 @@ impl<M: Machine> Durable<M> {
         }
         ctx.stop();
     }
-}
-
-/// Commits a rebuilt state in place of an unreadable one, before anybody lives in it.
-pub async fn adopt<M: Machine>(
-    env: &Env<M>,
-    key: &AggregateKey,
-    version: u64,
-    step: Step<M>,
-    world: &World,
-) -> Result<Loaded<M>, String> {
-    let now = (env.now)();
-    let cx = crate::core::machine::Context {
-        now,
-        entropy: rand::random(),
-        world,
-    };
-    let outbox = Outbox::new().after(None, &[], &BTreeSet::new(), step.effects.clone(), now);
-    let prepared = prepared(key, version, step, outbox, &cx);
-    let write = Write::Commit(prepared.commit);
-    match env.persist(key.partition, write, prepared.records).await {
-        Verdict::Committed | Verdict::Unreplicated(_) => {
-            for key in prepared.births {
-                env.newborn.tell(Wake {
-                    to: key,
-                    version: 1,
-                });
-            }
-            let (state, outbox) = (prepared.next, prepared.outbox);
-            Ok(Loaded {
-                key: key.clone(),
-                version: version + 1,
-                state,
-                outbox,
-            })
-        }
-        verdict => Err(format!(
-            "the fresh start could not be committed: {verdict:?}"
-        )),
-    }
-}
-
-/// Encodes a step as the commit that makes it true.
-fn prepared<M: Machine>(
-    key: &AggregateKey,
-    version: u64,
-    step: Step<M>,
-    outbox: Outbox<M::Effect>,
-    cx: &crate::core::machine::Context<'_>,
-) -> Prepared<M> {
-    let mut records = step.records;
-    let births: Vec<Birth> = step
-        .births
-        .into_iter()
-        .map(|raise| born(raise, key.partition, &mut records, cx))
-        .collect();
-    let born_keys = births.iter().map(|birth| birth.key.clone()).collect();
-    let commit = Commit {
-        key: key.clone(),
-        expected: version,
-        state: checkpoint::encode(&step.next, &outbox),
-        guard: serde_json::to_string(&step.next.guard()).expect("a guard is plain data"),
-        due: earliest(step.next.due(), outbox.due()),
-        rows: step.rows,
-        births,
-    };
-    let reply = Some(step.reply);
-    Prepared {
-        next: step.next,
-        outbox,
-        commit,
-        records,
-        reply,
-        births: born_keys,
-    }
-}
-
-/// The first state of an escalation, as part of the commit that decided to page.
-fn born(
-    raise: Raise,
-    partition: u16,
-    records: &mut Vec<Record>,
-    cx: &crate::core::machine::Context<'_>,
-) -> Birth {
-    let key = AggregateKey::escalation(raise.id, partition);
-    let event = crate::core::escalation::Event::Raised(Box::new(raise));
-    let step = Escalation::new(&key).step(&event, cx);
-    let outbox = Outbox::new().after(None, &[], &BTreeSet::new(), step.effects, cx.now);
-    records.extend(step.records);
-    Birth {
-        state: checkpoint::encode(&step.next, &outbox),
-        due: earliest(step.next.due(), outbox.due()),
-        rows: step.rows,
-        key,
-    }
-}
-
-pub fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
 }
 
 impl<M: Machine> Actor for Durable<M> {
@@ -635,69 +412,6 @@ impl<M: Machine> Durable<M> {
             self.take(M::woken(), None, None, ctx);
         } else {
             self.rest(ctx);
-        }
-    }
-
-    /// A try failed: when it may be tried again is durable, so that a restart does not hurry it.
-    fn defer(&mut self, seq: u64, after: Duration, ctx: &mut Context<Self>) {
-        let now = (self.env.now)();
-        let mut outbox = self.outbox.clone();
-        let Some(entry) = outbox.entries.iter_mut().find(|entry| entry.seq == seq) else {
-            return;
-        };
-        entry.tries = entry.tries.saturating_add(1);
-        entry.not_before = now.after(after);
-        let commit = Commit {
-            key: self.key.clone(),
-            expected: self.version,
-            state: checkpoint::encode(&self.state, &outbox),
-            guard: serde_json::to_string(&self.state.guard()).expect("a guard is plain data"),
-            due: earliest(self.state.due(), outbox.due()),
-            rows: Vec::new(),
-            births: Vec::new(),
-        };
-        let next = self.state.clone();
-        let prepared = Prepared {
-            next,
-            outbox,
-            commit,
-            records: Vec::new(),
-            reply: None,
-            births: Vec::new(),
-        };
-        self.commit(prepared, M::woken(), None, ctx);
-    }
-}
-
-/// One performed effect comes back.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Performance {
-    seq: u64,
-    performed: Performed,
-}
-
-impl<M: Machine> Handler<Performance> for Durable<M> {
-    type Result = ();
-
-    fn handle(&mut self, message: Performance, ctx: &mut Self::Context) {
-        let Performance { seq, performed } = message;
-        self.in_flight.remove(&seq);
-        let Some(entry) = self.outbox.entries.iter().find(|entry| entry.seq == seq) else {
-            return self.rest(ctx);
-        };
-        match performed {
-            Performed::Settled(settlement) => {
-                let event = M::settled(entry.effect.clone(), settlement);
-                self.take(event, Some(seq), None, ctx);
-            }
-            Performed::Retry { why, after } => {
-                let delay = after.unwrap_or_else(|| retry_delay(entry.tries));
-                let effect = entry.effect.name();
-                tracing::info!(key = %self.key, seq, effect, %why, ?delay, "will try again");
-                counter!("securitybot_effects_retried_total", "effect" => effect).increment(1);
-                self.defer(seq, delay, ctx);
-            }
         }
     }
 }

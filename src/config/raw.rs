@@ -147,6 +147,7 @@ pub struct RawOperator {
     pub name: Text<Name>,
     pub token: SecretRef,
     pub roles: Vec<Text<Role>>,
+    pub chat: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -223,6 +224,7 @@ pub struct RawPager {
     pub secret: Option<SecretRef>,
     pub routing_key: Option<SecretRef>,
     pub api_url: Option<Text<Url>>,
+    pub channel: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

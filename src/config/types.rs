@@ -145,6 +145,8 @@ pub struct Operator {
     pub name: OperatorName,
     pub token: SecretString,
     pub roles: BTreeSet<Role>,
+    /// Their user id on the chat platform: whose clicks under a page are theirs.
+    pub chat: Option<String>,
 }
 
 /// What an operator may do; each includes what stands before it.
@@ -218,6 +220,10 @@ pub enum PagerKind {
     Pagerduty {
         routing_key: SecretString,
         api_url: Url,
+    },
+    /// A channel of the workspace in which employees are asked.
+    Slack {
+        channel: String,
     },
 }
 

@@ -53,15 +53,24 @@ time_zone = "Europe/Berlin"
 [[sources]]
 name = "local"
 kind = "http"
+[[operators]]
+name = "sam"
+token = {{ env = "SAM_TOKEN" }}
+roles = ["responder"]
+chat = "T0TEST/USAM"
 [[ladders]]
 name = "default"
-levels = [{{ after = "0s", pagers = ["hook"], repeat = "15m" }}]
+levels = [{{ after = "0s", pagers = ["hook", "channel"], repeat = "15m" }}]
 ack_expires = "4h"
 [[pagers]]
 name = "hook"
 kind = "webhook"
 url = "{hook}"
 secret = {{ env = "HOOK_SECRET" }}
+[[pagers]]
+name = "channel"
+kind = "slack"
+channel = "C0SEC"
 "#,
             api = slack.api_url(),
             hook = pager.url(),
@@ -76,6 +85,7 @@ secret = {{ env = "HOOK_SECRET" }}
             .envs([
                 ("BOT_TOKEN", BOT_TOKEN),
                 ("APP_TOKEN", APP_TOKEN),
+                ("SAM_TOKEN", "sams-token-sams-token-sams-token"),
                 ("HOOK_SECRET", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"),
             ])
             .stdout(Stdio::null())
@@ -249,6 +259,65 @@ async fn the_whole_story_through_slack() {
         .count();
     assert_eq!(copies, 1);
     assert_eq!(slack.state().refused_429, 0);
+}
+
+#[actix_web::test]
+async fn a_page_in_a_channel_is_acknowledged_noted_and_resolved_by_operators_only() {
+    let slack = FakeSlack::start();
+    slack.add_user("UALICE", "Alice A", "alice@example.com");
+    slack.add_channel("C0SEC");
+    let pager = FakeHttp::start();
+    let service = Service::start(&slack, &pager).await;
+    slack.wait_connected(1);
+    // Nobody's alert pages without a question; the first try is cut off after Slack took it.
+    slack.mode("chat.postMessage", Mode::CutAfterApplying, 1);
+    service.alert("mallory", "sudo -i on web-3", "web-3").await;
+    let page = slack.message_in("C0SEC", "sudo -i on web-3");
+    let buttons = ["page_acknowledge", "page_resolve", "link"];
+    assert_eq!(people::actions(&page), buttons);
+    let text = page["blocks"].to_string();
+    assert!(!text.contains("<!channel>"), "{text}");
+
+    slack.acknowledged(&slack.click("UALICE", &page, "page_acknowledge"));
+    slack.wait_for("a polite refusal", |state| {
+        let mut calls = state.calls.iter();
+        calls
+            .find(|(method, args)| method == "chat.postEphemeral" && args["user"] == "UALICE")
+            .map(drop)
+    });
+    slack.acknowledged(&slack.click("USAM", &page, "page_acknowledge"));
+    slack.edited(&page, "the acknowledgement", |message| {
+        message.to_string().contains("Acknowledged by sam")
+            && people::actions(message) == ["page_resolve", "link"]
+    });
+    slack.acknowledged(&slack.reply("UALICE", &page, "not for the case"));
+    slack.acknowledged(&slack.reply("USAM", &page, "asked the data centre"));
+
+    slack.acknowledged(&slack.click("USAM", &page, "page_resolve"));
+    let form = slack.form(0);
+    assert_eq!(
+        slack.submit_reason("USAM", &form, "a forgotten service account"),
+        Value::Null
+    );
+    slack.edited(&page, "the resolution", |message| {
+        message
+            .to_string()
+            .contains("Resolved by sam: a forgotten service account")
+            && people::actions(message) == ["link"]
+    });
+    let copies = slack.state().messages["C0SEC"].len();
+    assert_eq!(copies, 1, "the page that was cut off was found again");
+    let id = service
+        .outcome("sudo -i on web-3", "unknown_employee")
+        .await["id"]
+        .clone();
+    let case = service
+        .get(&format!("/v1/cases/{}", id.as_str().unwrap()))
+        .await;
+    assert_eq!(case["escalation"]["resolved_by"], "sam");
+    let timeline = case["timeline"].to_string();
+    assert!(timeline.contains("asked the data centre"), "{timeline}");
+    assert!(!timeline.contains("not for the case"), "{timeline}");
 }
 
 #[actix_web::test]

@@ -2,6 +2,7 @@
 //! starts here in order is ended in the opposite order.
 
 mod data_dir;
+mod desk;
 pub mod directory;
 mod doors;
 mod heartbeat;
@@ -88,6 +89,7 @@ pub struct App {
     web_chat: Option<Arc<WebChat>>,
     slack: Option<Arc<Slack>>,
     people: Arc<directory::People>,
+    desk: Arc<desk::OperatorDesk>,
     world: watch::Sender<Arc<World>>,
     pagers: watch::Sender<Arc<Pagers>>,
     access: watch::Sender<Arc<Access>>,
@@ -111,7 +113,8 @@ impl App {
         let factor: Arc<dyn CodeFactor> = Arc::new(crate::plugins::faulty::FaultyFactor(factor));
         own_all_partitions(store.as_ref(), &data.node, &now).await?;
 
-        let pager_set = Arc::new(plugins::pagers(&config, &now)?);
+        let slack = slack(&config, &store, &now);
+        let pager_set = Arc::new(plugins::pagers(&config, &now, slack.as_ref())?);
         let people = Arc::new(directory::People::new(&config));
         let (world, world_seen) = watch::channel(Arc::new(world(&config, &pager_set)));
         reload::check_ladders(store.as_ref(), &world_seen.borrow().clone(), &pager_set)
@@ -120,11 +123,7 @@ impl App {
         let (pagers, pagers_seen) = watch::channel(pager_set);
         let (access, access_seen) = watch::channel(Arc::new(doors::access(&config, &data.token)));
 
-        let Chats {
-            chat,
-            web_chat,
-            slack,
-        } = chat(&config, &store, &now, &world_seen);
+        let (chat, web_chat) = chat(&config, &store, &now, &world_seen, slack.as_ref());
         #[cfg(feature = "fault-injection")]
         let chat: Arc<dyn Chat> = Arc::new(crate::plugins::faulty::FaultyChat(chat));
         people
@@ -163,9 +162,6 @@ impl App {
         });
         if let Some(web_chat) = &web_chat {
             web_chat.set_inbox(inbox.clone());
-        }
-        if let Some(slack) = &slack {
-            slack.start(inbox);
         }
         actix_rt::spawn(people.clone().keep_fresh(directory::Refresh {
             chat: chat.clone(),
@@ -216,6 +212,11 @@ impl App {
             max_body: config.server.max_body,
             public_url,
         });
+        let desk = Arc::new(desk::OperatorDesk::new(http.clone(), &config));
+        if let Some(slack) = &slack {
+            slack.set_desk(desk.clone());
+            slack.start(inbox);
+        }
         Ok(Self {
             config,
             data,
@@ -224,6 +225,7 @@ impl App {
             web_chat,
             slack,
             people,
+            desk,
             world,
             pagers,
             access,
@@ -255,50 +257,40 @@ fn world(config: &Config, pagers: &Pagers) -> World {
     config.world(config.chat.name(), refresh)
 }
 
-/// The chat as the actors know it, and as its own doors do.
-struct Chats {
-    chat: Arc<dyn Chat>,
-    web_chat: Option<Arc<WebChat>>,
-    slack: Option<Arc<Slack>>,
+/// Slack asks employees and may carry pages: it is made before either.
+fn slack(config: &Config, store: &Arc<dyn Store>, now: &Now) -> Option<Arc<Slack>> {
+    let config::Chat::Slack(slack) = &config.chat else {
+        return None;
+    };
+    let socket = slack.mode == config::SlackMode::Socket;
+    let settings = slack::Settings {
+        api_url: slack.api_url.clone(),
+        bot_token: slack.bot_token.clone(),
+        app_token: slack.app_token.clone().filter(|_| socket),
+        signing_secret: slack.signing_secret.clone().filter(|_| !socket),
+    };
+    Some(Arc::new(Slack::new(settings, store.clone(), now.clone())))
 }
 
+/// The chat as the actors know it, and the web chat as its own doors do.
 fn chat(
     config: &Config,
     store: &Arc<dyn Store>,
     now: &Now,
     world: &watch::Receiver<Arc<World>>,
-) -> Chats {
-    match &config.chat {
-        config::Chat::Web => {
-            let chat = Arc::new(WebChat::new(
-                store.clone(),
-                now.clone(),
-                &config.server.public_url,
-                config.retention.chat,
-                world.clone(),
-            ));
-            Chats {
-                chat: chat.clone(),
-                web_chat: Some(chat),
-                slack: None,
-            }
-        }
-        config::Chat::Slack(slack) => {
-            let socket = slack.mode == config::SlackMode::Socket;
-            let settings = slack::Settings {
-                api_url: slack.api_url.clone(),
-                bot_token: slack.bot_token.clone(),
-                app_token: slack.app_token.clone().filter(|_| socket),
-                signing_secret: slack.signing_secret.clone().filter(|_| !socket),
-            };
-            let chat = Arc::new(Slack::new(settings, store.clone(), now.clone()));
-            Chats {
-                chat: chat.clone(),
-                web_chat: None,
-                slack: Some(chat),
-            }
-        }
+    slack: Option<&Arc<Slack>>,
+) -> (Arc<dyn Chat>, Option<Arc<WebChat>>) {
+    if let Some(slack) = slack {
+        return (slack.clone(), None);
     }
+    let chat = Arc::new(WebChat::new(
+        store.clone(),
+        now.clone(),
+        &config.server.public_url,
+        config.retention.chat,
+        world.clone(),
+    ));
+    (chat.clone(), Some(chat))
 }
 
 /// Every configured source, and those that left the config with alerts still in their queue.

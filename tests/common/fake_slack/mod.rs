@@ -107,6 +107,19 @@ impl FakeSlack {
         )
     }
 
+    /// The message of a channel that contains this text.
+    pub fn message_in(&self, channel: &str, containing: &str) -> Value {
+        self.wait_for(
+            &format!("a message in {channel} with {containing:?}"),
+            |state| {
+                let mut messages = state.messages.get(channel)?.iter();
+                messages
+                    .rfind(|m| m.to_string().contains(containing))
+                    .cloned()
+            },
+        )
+    }
+
     /// The same message once it satisfies `wanted`.
     pub fn edited(&self, message: &Value, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.wait_for(what, |state| {

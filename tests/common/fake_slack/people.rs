@@ -34,6 +34,24 @@ impl FakeSlack {
         self.envelope("events_api", payload)
     }
 
+    /// A channel that the bot was invited to.
+    pub fn add_channel(&self, id: &str) {
+        self.state().messages.insert(id.to_owned(), Vec::new());
+    }
+
+    /// Replies in the thread of a channel's message.
+    pub fn reply(&self, user: &str, message: &Value, text: &str) -> String {
+        let payload = {
+            let mut state = self.state();
+            let (ts, id) = (state.ts(), state.next("Ev"));
+            json!({ "type": "event_callback", "team_id": TEAM, "event_id": id, "event": {
+                "type": "message", "channel": message["channel"], "channel_type": "channel", "user": user,
+                "team": TEAM, "text": text, "ts": ts, "thread_ts": message["ts"],
+            } })
+        };
+        self.envelope("events_api", payload)
+    }
+
     /// What Slack tells when `user` presses a button of a message; the value is the stored one.
     pub fn click_payload(&self, user: &str, message: &Value, action: &str) -> Value {
         let mut state = self.state();
@@ -82,6 +100,16 @@ impl FakeSlack {
             "type": "view_submission", "team": { "id": TEAM }, "user": { "id": user, "team_id": TEAM },
             "trigger_id": state.trigger(), "view": view,
         })
+    }
+
+    /// Fills in the reason form of a page.
+    pub fn submit_reason(&self, user: &str, view: &Value, reason: &str) -> Value {
+        let mut payload = self.submit_payload(user, view, "", "");
+        payload["view"]["state"]["values"] = json!({
+            "reason": { "reason": { "type": "plain_text_input", "value": reason } },
+        });
+        let id = self.envelope("interactive", payload);
+        self.acknowledged(&id)
     }
 
     /// Fills the form in; the acknowledgement's payload says what the person sees.

@@ -264,6 +264,7 @@ fn history(state: &mut State, args: &Value) -> Value {
             .or(value.as_f64())
     };
     let oldest = number("oldest").unwrap_or(0.0);
+    let latest = number("latest").unwrap_or(f64::MAX);
     let limit = number("limit").unwrap_or(100.0) as usize;
     let skip: usize = args["cursor"]
         .as_str()
@@ -275,7 +276,7 @@ fn history(state: &mut State, args: &Value) -> Value {
     let recent: Vec<Value> = messages
         .iter()
         .rev()
-        .filter(|m| m["ts"].as_str().unwrap().parse::<f64>().unwrap() >= oldest)
+        .filter(|m| (oldest..=latest).contains(&m["ts"].as_str().unwrap().parse::<f64>().unwrap()))
         .cloned()
         .map(|mut message| {
             if !with_metadata {

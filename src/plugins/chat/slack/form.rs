@@ -186,7 +186,11 @@ fn code(field: &str) -> Option<SecretString> {
 
 /// The modal stays, with this under the code.
 pub(super) fn refused(message: &str) -> Value {
-    json!({ "response_action": "errors", "errors": { CODE: escape(message, 150) } })
+    refused_at(CODE, message)
+}
+
+pub(super) fn refused_at(field: &str, message: &str) -> Value {
+    json!({ "response_action": "errors", "errors": { field: escape(message, 150) } })
 }
 
 /// The modal is over, and says why.

@@ -14,6 +14,7 @@ use crate::plugins::chat::{ChatAction, ChatEvent, InboxError};
 use super::api::Arguments;
 use super::awaited::Coming;
 use super::blocks::{OPEN_FORM, parse_answer, parse_case};
+use super::desk::{ACKNOWLEDGE, RESOLVE};
 use super::form::{Seed, Submitted, over, refused};
 use super::text::typed;
 use super::{NAME, Slack, time_of};
@@ -81,7 +82,6 @@ impl Slack {
         let event = &payload["event"];
         // Edits, joins, files, other bots: a message counts only in its plainest form.
         let plain = event["type"] == "message"
-            && event["channel_type"] == "im"
             && ["subtype", "bot_id", "hidden", "bot_profile"]
                 .into_iter()
                 .all(|unexpected| event[unexpected].is_null());
@@ -100,6 +100,13 @@ impl Slack {
         let Some(at) = time_of(ts) else {
             return Verdict::Taken(None);
         };
+        match event["channel_type"].as_str() {
+            Some("im") => {}
+            Some("channel" | "group") => {
+                return self.thread_reply(identity(team, user), event).await;
+            }
+            _ => return Verdict::Taken(None),
+        }
         let event = ChatEvent {
             // A message is known by its place: every delivery of it, by any road, is the same one.
             event_id: event_id(&["message", channel, ts]),
@@ -141,6 +148,9 @@ impl Slack {
             }
             return Verdict::Taken(None);
         }
+        if matches!(word.as_str(), ACKNOWLEDGE | RESOLVE) {
+            return self.page_pressed(&from, &word, payload).await;
+        }
         let (Some(answer), Some((case, revision))) = (parse_answer(&word), parse_case(&value))
         else {
             return Verdict::Taken(None);
@@ -180,6 +190,9 @@ impl Slack {
 
     async fn submitted(&self, from: ChatIdentity, payload: &Value) -> Verdict {
         let view = &payload["view"];
+        if view["callback_id"] == RESOLVE {
+            return self.page_resolved(&from, view).await;
+        }
         let Some(form) = Submitted::read(view) else {
             return Verdict::Taken(None);
         };
@@ -242,7 +255,7 @@ fn identity(team: &str, user: &str) -> ChatIdentity {
     }
 }
 
-fn event_id(parts: &[&str]) -> String {
+pub(super) fn event_id(parts: &[&str]) -> String {
     let mut id = digest(parts);
     id.truncate(32);
     format!("slack-{id}")

@@ -5,16 +5,18 @@
 mod api;
 mod awaited;
 mod blocks;
+mod desk;
 mod directory;
 mod form;
 mod http;
 mod inbound;
 mod pace;
+mod pages;
 mod signature;
 mod socket;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::core::ids::ChatIdentity;
+use crate::core::ids::{CaseId, ChatIdentity};
 use crate::core::machine::Receipt;
 use crate::core::time::Timestamp;
 use crate::messages::Rendered;
@@ -40,7 +42,9 @@ use awaited::Awaited;
 use pace::Limit;
 
 pub use blocks::message;
+pub use desk::{Desk, DeskError};
 pub use http::configure;
+pub use pages::SlackPager;
 pub use signature::is_genuine;
 
 /// The `chat` part of its identities.
@@ -58,6 +62,10 @@ const TIER_3_BURST: u32 = 10;
 /// How many messages one page of a channel's history has, and how many pages are read.
 const PAGE: usize = 200;
 const MOST_PAGES: usize = 25;
+/// Slack delivers an event again for up to some hours.
+const NOTES_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// Pages whose messages are remembered; the others are looked up.
+const MOST_REMEMBERED: usize = 1_000;
 /// How often Slack is asked how it is while something is wrong.
 const PROBE: Duration = Duration::from_secs(30);
 
@@ -84,6 +92,9 @@ pub struct Slack {
     /// The direct channel of each user. Only a cache.
     channels: Mutex<HashMap<String, String>>,
     awaited: Awaited,
+    /// Which message pages for which escalation. Only a cache.
+    pages: Mutex<BTreeMap<String, CaseId>>,
+    desk: OnceLock<Arc<dyn Desk>>,
     /// Built after the chat, because the conversations need the chat.
     inbox: OnceLock<SharedInbox>,
     sockets: watch::Sender<socket::State>,
@@ -101,6 +112,8 @@ impl Slack {
             seen: Tokens::new(store, "slack"),
             channels: Mutex::default(),
             awaited: Awaited::default(),
+            pages: Mutex::default(),
+            desk: OnceLock::new(),
             inbox: OnceLock::new(),
             sockets: watch::Sender::new(socket::State::default()),
             closing: watch::Sender::new(false),
@@ -116,6 +129,13 @@ impl Slack {
         }
         if self.uses_socket {
             socket::keep(self);
+        }
+    }
+
+    /// Where operators' clicks go. Only the first call counts.
+    pub fn set_desk(&self, desk: Arc<dyn Desk>) {
+        if self.desk.set(desk).is_err() {
+            tracing::warn!("Slack has its desk already");
         }
     }
 
@@ -166,6 +186,28 @@ impl Slack {
     fn forget_channel(&self, user: &str) {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         channels.remove(user);
+    }
+
+    fn remembered_page(&self, message: &str) -> Option<CaseId> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.get(message).copied()
+    }
+
+    fn remember_page(&self, message: &str, id: CaseId) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.len() >= MOST_REMEMBERED {
+            pages.pop_first();
+        }
+        pages.insert(message.to_owned(), id);
+    }
+
+    /// One page of a channel's history.
+    async fn history(&self, form: Vec<(&str, String)>) -> Result<Value, ApiError> {
+        let limits = [Limit::new("conversations.history", TIER_3_MS, TIER_3_BURST)];
+        let arguments = Arguments::Form(form);
+        self.api
+            .call("conversations.history", arguments, &limits)
+            .await
     }
 
     /// Says something only `user` sees. Nothing hangs on it.
@@ -303,7 +345,6 @@ impl Chat for Slack {
     ) -> Result<Option<Receipt>, ChatError> {
         let user = user_of(to)?;
         let channel = self.channel(user).await.map_err(ApiError::into_chat)?;
-        let limits = || [Limit::new("conversations.history", TIER_3_MS, TIER_3_BURST)];
         let mut cursor = String::new();
         for _ in 0..MOST_PAGES {
             let mut form = vec![
@@ -316,11 +357,7 @@ impl Chat for Slack {
             if !cursor.is_empty() {
                 form.push(("cursor", cursor));
             }
-            let page = self
-                .api
-                .call("conversations.history", Arguments::Form(form), &limits())
-                .await
-                .map_err(ApiError::into_chat)?;
+            let page = self.history(form).await.map_err(ApiError::into_chat)?;
             let messages = page["messages"].as_array();
             let ours = messages.into_iter().flatten().find(|message| {
                 message["metadata"]["event_type"] == EVENT_TYPE
@@ -355,6 +392,13 @@ impl Chat for Slack {
         self.probe().await;
         if let Some(trouble) = self.api.trouble() {
             return Health::Degraded(trouble);
+        }
+        if self.uses_socket && self.inbox.get().is_none() {
+            // Not started (`check --live`): whether it could be.
+            return match self.api.open_socket().await {
+                Ok(_) => Health::Good,
+                Err(error) => Health::Degraded(format!("Socket Mode: {}", error.text())),
+            };
         }
         let sockets = self.sockets.borrow().clone();
         match (self.uses_socket, sockets.open) {

@@ -63,7 +63,7 @@ async fn sample(bot: &Bot, first: u64, pause: Duration) -> Vec<Duration> {
             // `high` is asked at once, whatever else is open.
             let body = alert(0, 1, "high")
                 .replace("\"e0\"", &format!("\"e{n}\""))
-                .replace("b-0", &format!("w-{n}-{turn}"))
+                .replace("\"b-0\"", &format!("\"w-{n}-{turn}\""))
                 .replace("web-0", &format!("db-{turn}"));
             let answer = conn
                 .ask(&request("POST", "/v1/alerts", &auth, &body))
@@ -166,7 +166,7 @@ async fn work(bot: Rc<Bot>, employees: Rc<std::cell::RefCell<VecDeque<Employee>>
         };
         let body = alert(0, 1, "medium")
             .replace("\"e0\"", &format!("\"{}\"", employee.id))
-            .replace("b-0", &format!("c-{}", employee.id));
+            .replace("\"b-0\"", &format!("\"c-{}\"", employee.id));
         let answer = conn
             .ask(&request("POST", "/v1/alerts", &auth, &body))
             .await

@@ -144,7 +144,7 @@ pub async fn lists(options: &Options, kind: Kind, table: &mut Table) {
     let mut times = Vec::new();
     let mut conn = bot.conn().await;
     for n in 0..300 {
-        let body = alert(n, options.employees, "medium").replace("b-", "last-");
+        let body = alert(n, options.employees, "medium").replace("\"b-", "\"last-");
         let sent = Instant::now();
         let answer = conn
             .ask(&request("POST", "/v1/alerts", &bot.auth(), &body))

@@ -277,7 +277,10 @@ impl Bot {
 }
 
 fn spawn(folder: &Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_securitybot"));
+    // An earlier build, to compare with.
+    let program = std::env::var_os("SECURITYBOT_BIN");
+    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_securitybot").into());
+    let mut command = Command::new(program);
     command.current_dir(folder);
     Process::start(&mut command, &folder.join("log"))
 }

@@ -1,6 +1,7 @@
 //! The web chat as employees meet it: the real binary, a real Chromium, wide and as a telephone, with
 //! the keyboard alone and without scripts. Code that works for a test client and not for a person fails
 //! here. Each page leaves a picture in `target/screenshots`.
+#![allow(clippy::unwrap_used)] // the fakes in common
 
 mod browser_support;
 mod common;

@@ -1,5 +1,6 @@
 //! One broken conversation is nobody else's affair: with the real binary and a checkpoint that cannot be
 //! read, in the store as it lies on the disk.
+#![allow(clippy::unwrap_used)] // the fakes in common
 
 mod common;
 

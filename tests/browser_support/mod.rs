@@ -1,5 +1,6 @@
 //! A real Chromium in front of the real pages, and a picture of each page that a person can look at
 //! afterwards (`target/screenshots`).
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;

@@ -163,6 +163,7 @@ fn world() -> World {
             pager_refresh: Default::default(),
             dedup: Duration::from_secs(30 * 24 * 3_600),
             public_url: "https://bot.example.com".to_owned(),
+            pushes: None,
         },
         directory: Directory::new(Vec::new(), "web", &[]),
         partitions: 1,

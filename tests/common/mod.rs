@@ -7,7 +7,7 @@ pub mod alertmanager;
 pub mod bot;
 pub mod fake_duo;
 pub mod fake_http;
-pub mod fake_slack;
 pub mod fake_pagerduty;
+pub mod fake_slack;
 pub mod person;
 pub mod redis;

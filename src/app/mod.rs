@@ -10,7 +10,7 @@ mod main;
 mod plugins;
 pub mod readiness;
 mod reload;
-mod server;
+pub mod server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,6 +107,10 @@ impl App {
             Arc::new(Messages::load(config.templates.as_deref()).map_err(StartError::Config)?);
         let factor: Arc<dyn CodeFactor> = Arc::new(plugins::totp(&config, &data, &clock)?);
         let store = plugins::store(&config).await?;
+        #[cfg(feature = "fault-injection")]
+        let store: Arc<dyn Store> = Arc::new(crate::store::faulty::FaultyStore(store));
+        #[cfg(feature = "fault-injection")]
+        let factor: Arc<dyn CodeFactor> = Arc::new(crate::plugins::faulty::FaultyFactor(factor));
         own_all_partitions(store.as_ref(), &data.node, &now).await?;
 
         let slack = slack(&config, &store, &now);
@@ -120,6 +124,8 @@ impl App {
         let (access, access_seen) = watch::channel(Arc::new(doors::access(&config, &data.token)));
 
         let (chat, web_chat) = chat(&config, &store, &now, &world_seen, slack.as_ref());
+        #[cfg(feature = "fault-injection")]
+        let chat: Arc<dyn Chat> = Arc::new(crate::plugins::faulty::FaultyChat(chat));
         people
             .load(chat.as_ref(), store.as_ref(), &now, &world)
             .await;
@@ -132,6 +138,7 @@ impl App {
             chat: chat.clone(),
             messages: messages.clone(),
             factor: factor.clone(),
+            push: plugins::push(&config, &now),
             pagers: pagers_seen.clone(),
             sinks: plugins::sinks(&config, &now)?,
             rollups: RollupPlan {

@@ -16,6 +16,8 @@ use crate::config::{Config, PagerKind, SinkKind, SourceKind, StoreKind};
 use crate::core::ids::{PagerName, SourceId};
 use crate::core::time::Timestamp;
 use crate::plugins::chat::slack::{Slack, SlackPager};
+use crate::plugins::factors::PushFactor;
+use crate::plugins::factors::duo::{DuoFactor, DuoKeys};
 use crate::plugins::factors::seal::SealKey;
 use crate::plugins::factors::totp::TotpFactor;
 use crate::plugins::formats::alertmanager::Options;
@@ -94,6 +96,18 @@ fn given_seed_key(key: &SecretString) -> Result<SealKey, StartError> {
     Ok(SealKey::from_bytes(&bytes))
 }
 
+/// The push factor; `None` without `[factors.duo]`.
+pub fn push(config: &Config, now: &Now) -> Option<Arc<dyn PushFactor>> {
+    let duo = config.factors.duo.as_ref()?;
+    let keys = DuoKeys {
+        integration_key: duo.integration_key.clone(),
+        secret_key: duo.secret_key.clone(),
+        host: duo.api_host.clone(),
+    };
+    let url = duo.api_url.as_ref().map(|url| url.as_str());
+    Some(Arc::new(DuoFactor::new(keys, url, now.clone())))
+}
+
 pub fn pagers(
     config: &Config,
     now: &Now,
@@ -128,6 +142,7 @@ pub fn pagers(
             PagerKind::Pagerduty {
                 routing_key,
                 api_url,
+                ..
             } => Arc::new(PagerDutyPager::new(
                 name,
                 api_url.as_str(),
@@ -135,6 +150,8 @@ pub fn pagers(
                 client.clone(),
             )),
         };
+        #[cfg(feature = "fault-injection")]
+        let made: Arc<dyn Pager> = Arc::new(crate::plugins::faulty::FaultyPager(made));
         by_name.insert(pager.name.clone(), made);
     }
     Ok(Pagers {
@@ -150,14 +167,17 @@ pub fn sinks(config: &Config, now: &Now) -> Result<Vec<Arc<dyn Sink>>, StartErro
         .iter()
         .map(|sink| -> Result<Arc<dyn Sink>, StartError> {
             let name = sink.name.as_str();
-            Ok(match &sink.kind {
+            let made: Arc<dyn Sink> = match &sink.kind {
                 SinkKind::Jsonl { path } => Arc::new(JsonlSink::new(name, path)),
                 SinkKind::Webhook { url, secret } => {
                     let secret = signing_secret("sinks", name, secret)?;
                     let (url, client) = (url.as_str(), client.clone());
                     Arc::new(WebhookSink::new(name, url, secret, client, now.clone()))
                 }
-            })
+            };
+            #[cfg(feature = "fault-injection")]
+            let made: Arc<dyn Sink> = Arc::new(crate::plugins::faulty::FaultySink(made));
+            Ok(made)
         })
         .collect()
 }

@@ -22,7 +22,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let clock = Clock::system();
     super::metrics();
     let app = App::start(config, clock).await?;
-    let server = listen(&app)?;
+    let server = serve(&app)?;
     let handle = server.handle();
     actix_rt::spawn(server);
     actix_rt::spawn(heartbeat::feed_watchdog());
@@ -62,7 +62,8 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-fn listen(app: &App) -> Result<actix_web::dev::Server, StartError> {
+/// The HTTP side of a started app; it must be spawned, and ends through its handle.
+pub fn serve(app: &App) -> Result<actix_web::dev::Server, StartError> {
     let address = app.config.server.listen;
     let api = app.http.clone();
     let enroll = web::Data::from(app.enroll.clone());

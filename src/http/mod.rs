@@ -12,6 +12,7 @@ pub mod error;
 mod health;
 mod ingest;
 mod openapi;
+mod pagerduty;
 mod pages;
 mod query;
 mod routes;

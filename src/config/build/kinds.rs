@@ -2,7 +2,7 @@
 //! refused, because whoever wrote it believes that it does something.
 
 use super::*;
-use crate::config::raw::{RawChat, RawFactors, RawPager, RawSink, RawStore};
+use crate::config::raw::{RawChat, RawEmployee, RawFactors, RawPager, RawSink, RawStore};
 use crate::config::secret::SecretRef;
 use crate::config::text::{ChatWord, PagerWord, SinkWord, StoreWord};
 
@@ -122,7 +122,7 @@ impl Builder<'_, '_> {
         }))
     }
 
-    pub fn factors(&mut self, raw: &RawFactors) -> Factors {
+    pub fn factors(&mut self, raw: &RawFactors, employees: &[RawEmployee]) -> Factors {
         let seed_key = raw
             .totp
             .seed_key
@@ -142,6 +142,13 @@ impl Builder<'_, '_> {
                     .unwrap_or_default(),
                 api_host: duo.api_host.clone(),
                 api_url: duo.api_url.as_ref().map(|text| text.0.clone()),
+                users: employees
+                    .iter()
+                    .filter_map(|raw| {
+                        let id = EmployeeId::new(raw.id.0.0.as_str());
+                        Some((id, raw.duo.clone()?))
+                    })
+                    .collect(),
             }
         });
         Factors {
@@ -205,6 +212,7 @@ impl Builder<'_, '_> {
                 ("secret", raw.secret.is_some() && kind != PagerWord::Webhook),
                 ("routing_key", raw.routing_key.is_some() && !duty),
                 ("api_url", raw.api_url.is_some() && !duty),
+                ("webhook_secret", raw.webhook_secret.is_some() && !duty),
             ],
         );
         match kind {
@@ -224,6 +232,10 @@ impl Builder<'_, '_> {
             PagerWord::Pagerduty => Some(PagerKind::Pagerduty {
                 routing_key: self.secret(keys, "routing_key", raw.routing_key.as_ref())?,
                 api_url: url_or(raw.api_url.as_ref(), PAGERDUTY_API),
+                webhook_secret: match &raw.webhook_secret {
+                    Some(place) => Some(self.secret(keys, "webhook_secret", Some(place))?),
+                    None => None,
+                },
             }),
             PagerWord::Slack => {
                 if chat.kind.as_ref().map(|kind| kind.0) != Some(ChatWord::Slack) {

@@ -120,6 +120,12 @@ pub enum ChatAction {
         /// Goes to the Verifier and nowhere else. `None`: the field was left empty.
         code: Option<SecretString>,
     },
+    /// The form, with *Approve on my phone* instead of a code.
+    PushRequested {
+        case: CaseId,
+        ticks: Vec<Tick>,
+        explanation: Untrusted,
+    },
 }
 
 /// Where a chat plugin hands what employees do. `Ok` means the event is durable or harmless, so the

@@ -10,6 +10,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
 pub mod http;
 pub mod messages;
 pub mod plugins;

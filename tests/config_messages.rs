@@ -285,7 +285,7 @@ config.toml:6: sources[0].token: missing, expected token or secret as { env = "N
 config.toml:9: sources[1].token: missing, expected it for kind "alertmanager_webhook"
 config.toml:12: sources[1].secret: not used by kind "alertmanager_webhook", expected no such key
 config.toml:13: sources[2].url: missing, expected it for kind "alertmanager"
-config.toml:20: sources[3].map.host: unknown field of an alert, expected one of id, principal, rule, title, description, reason, severity, occurred_at, url, context.NAME
+config.toml:20: sources[3].map.host: unknown field of an alert, expected one of where, id, principal, rule, title, description, reason, severity, occurred_at, url, "context.NAME", "severity.WORD"
 config.toml:20: sources[3].map.title: expected a JMESPath expression: Parse error: Expected number, ':', or '*' -- found Eof (line 0, column 7)
 config.toml:20: sources[3].map.principal: missing, expected an expression for every required field of an alert
 config.toml:24: pagers[0].url: not used by kind "log", expected no such key

@@ -1,4 +1,5 @@
 //! The shortest whole story: asked, answered, proved, written back; and asked once only.
+#![allow(clippy::unwrap_used)] // no input from outside
 
 mod common;
 

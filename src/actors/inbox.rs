@@ -51,6 +51,16 @@ impl Inbox for ChatInbox {
                 answer,
             },
             ChatAction::Typed { text } => Event::TextTyped { inbound, text },
+            ChatAction::PushRequested {
+                case,
+                ticks,
+                explanation,
+            } => Event::PushRequested {
+                inbound,
+                case,
+                ticks,
+                explanation,
+            },
             ChatAction::Submitted {
                 case,
                 ticks,

@@ -1,7 +1,8 @@
 //! One per chat: makes the words and sends them. Urgent before chatty, a bounded number at once, and
 //! where a result was lost it reads back before it sends again (promise P4).
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use actix::{
     Actor, ActorContext, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
     fut::ActorFutureExt,
 };
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics::{counter, gauge};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::core::alert::Severity;
 use crate::core::conversation::{Conversation, Effect, Outgoing};
@@ -21,18 +24,25 @@ use crate::messages::{Messages, Rendered};
 use crate::plugins::chat::{Chat, ChatError};
 
 use super::Now;
-use super::durable::{Order, Perform, Performed};
+use super::durable::{Order, Perform, Performed, panic_text};
 use super::mailbox::Mailbox;
 use super::messages::{Escalate, Stop};
+use super::verifier::Push;
 
 /// Sends under way at once: enough to hide a round trip, few enough to be polite.
 const CONCURRENCY: usize = 64;
 /// A chat that does not answer for this long has lost the message, perhaps.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// A wait up to this long is spent in the queue; a longer one is written down with the effect.
+const LONGEST_HERE: Duration = Duration::from_secs(15);
+const LONGEST_IN_ALL: Duration = Duration::from_secs(120);
 /// How far back a lost send is looked for.
 const READ_BACK: Duration = Duration::from_secs(4 * 24 * 3600);
 /// The escalation answers after its commit.
 const RAISE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The Verifier waits for a phone no longer than the conversation does.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Perform one chat effect.
 #[derive(Debug, Message)]
@@ -44,8 +54,8 @@ pub struct Post {
 struct Waiting {
     urgency: Severity,
     nth: u64,
+    since: Instant,
     order: Order<Effect>,
-    done: oneshot::Sender<Performed>,
 }
 
 impl PartialEq for Waiting {
@@ -72,10 +82,13 @@ pub struct Messenger {
     messages: Arc<Messages>,
     now: Now,
     waiting: BinaryHeap<Waiting>,
+    /// Who wants to know, by effect key: waiting or under way. A conversation that was loaded anew asks
+    /// for what its earlier life had handed over; one send answers both.
+    asked: HashMap<String, Vec<oneshot::Sender<Performed>>>,
     under_way: usize,
     nth: u64,
-    /// The chat asked for silence until then.
-    quiet_until: Option<Timestamp>,
+    /// The chat asked to wait with these, and only these: others may be told meanwhile.
+    later: BTreeMap<u64, Waiting>,
 }
 
 impl Messenger {
@@ -86,51 +99,64 @@ impl Messenger {
             messages,
             now,
             waiting,
+            asked: HashMap::new(),
             under_way: 0,
             nth: 0,
-            quiet_until: None,
+            later: BTreeMap::new(),
         }
     }
 
     fn start(&mut self, ctx: &mut Context<Self>) {
-        if let Some(until) = self.quiet_until {
-            let now = (self.now)();
-            if now < until {
-                return;
-            }
-            self.quiet_until = None;
-        }
         while self.under_way < CONCURRENCY {
             let Some(next) = self.waiting.pop() else {
                 break;
             };
             self.under_way += 1;
             let (chat, messages, now) = (self.chat.clone(), self.messages.clone(), (self.now)());
-            let done = next.done;
-            let post = async move { post(chat.as_ref(), &messages, next.order, now).await };
-            ctx.spawn(post.into_actor(self).map(move |performed, actor, ctx| {
-                actor.under_way -= 1;
-                if let Performed::Retry {
-                    after: Some(wait), ..
-                } = &performed
-                {
-                    actor.be_quiet(*wait, ctx);
-                }
-                let _ = done.send(performed);
-                actor.start(ctx);
-            }));
+            let key = next.order.effect_key();
+            let order = next.order.clone();
+            // One message that cannot be made must not end the Messenger for everybody.
+            let post =
+                AssertUnwindSafe(async move { post(chat.as_ref(), &messages, order, now).await });
+            ctx.spawn(post.catch_unwind().into_actor(self).map(
+                move |performed, actor, ctx: &mut Context<Self>| {
+                    actor.under_way -= 1;
+                    let performed = performed.unwrap_or_else(|panic| Performed::Retry {
+                        why: format!("it panicked: {}", panic_text(panic.as_ref())),
+                        after: None,
+                    });
+                    match performed {
+                        Performed::Retry {
+                            after: Some(wait), ..
+                        } if may_wait(&next, wait) => actor.wait(next, wait, ctx),
+                        performed => {
+                            for done in actor.asked.remove(&key).unwrap_or_default() {
+                                let _ = done.send(performed.clone());
+                            }
+                        }
+                    }
+                    actor.start(ctx);
+                },
+            ));
         }
-        gauge!("securitybot_chat_waiting").set(self.waiting.len() as f64);
+        gauge!("securitybot_chat_waiting").set((self.waiting.len() + self.later.len()) as f64);
     }
 
-    fn be_quiet(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+    /// It keeps its place by urgency: whatever is more urgent when the time comes goes first.
+    fn wait(&mut self, waiting: Waiting, wait: Duration, ctx: &mut Context<Self>) {
         counter!("securitybot_chat_rate_limited_total").increment(1);
-        let until = (self.now)().after(wait);
-        if self.quiet_until.is_none_or(|quiet| quiet < until) {
-            self.quiet_until = Some(until);
-            ctx.run_later(wait, |actor, ctx| actor.start(ctx));
-        }
+        let nth = waiting.nth;
+        self.later.insert(nth, waiting);
+        ctx.run_later(wait, move |actor, ctx| {
+            actor.waiting.extend(actor.later.remove(&nth));
+            actor.start(ctx);
+        });
     }
+}
+
+/// Whoever ordered it does not wait for ever.
+fn may_wait(waiting: &Waiting, wait: Duration) -> bool {
+    wait <= LONGEST_HERE && waiting.since.elapsed() < LONGEST_IN_ALL
 }
 
 async fn post(
@@ -156,7 +182,7 @@ async fn post(
             let edit = chat.edit(&message.to, message_id, &rendered);
             tokio::time::timeout(SEND_TIMEOUT, edit).await
         }
-        Effect::RaiseAgain(_) => {
+        Effect::RaiseAgain(_) | Effect::StartPush(_) | Effect::AwaitPush { .. } => {
             let reason = "not a chat effect".to_owned();
             return Performed::Settled(Settlement::Impossible { reason });
         }
@@ -185,7 +211,7 @@ fn zone_of(order: &Order<Effect>) -> String {
         | Effect::Edit {
             message: outgoing, ..
         } => &outgoing.employee,
-        Effect::RaiseAgain(_) => return "UTC".to_owned(),
+        _ => return "UTC".to_owned(),
     };
     let employee = order.world.directory.get(employee);
     employee.map_or_else(|| "UTC".to_owned(), |employee| employee.time_zone.clone())
@@ -222,21 +248,26 @@ impl Handler<Post> for Messenger {
 
     fn handle(&mut self, message: Post, ctx: &mut Self::Context) -> Self::Result {
         let (done, answer) = oneshot::channel();
+        let asked = self.asked.entry(message.order.effect_key()).or_default();
+        asked.push(done);
+        let is_new = asked.len() == 1;
         let urgency = match &message.order.effect {
             Effect::Send(outgoing)
             | Effect::Edit {
                 message: outgoing, ..
             } => outgoing.urgency,
-            Effect::RaiseAgain(_) => Severity::Critical,
+            _ => Severity::Critical,
         };
-        self.nth += 1;
-        self.waiting.push(Waiting {
-            urgency,
-            nth: self.nth,
-            order: message.order,
-            done,
-        });
-        self.start(ctx);
+        if is_new {
+            self.nth += 1;
+            self.waiting.push(Waiting {
+                urgency,
+                nth: self.nth,
+                since: Instant::now(),
+                order: message.order,
+            });
+            self.start(ctx);
+        }
         Box::pin(async move {
             answer.await.unwrap_or_else(|_| Performed::Retry {
                 why: "the messenger is restarting".to_owned(),
@@ -254,9 +285,11 @@ impl Handler<Stop> for Messenger {
     }
 }
 
-/// Performs what Conversations decide: words through the Messenger, pages through the Escalator.
+/// Performs what Conversations decide: words through the Messenger, pages through the Escalator, pushes
+/// through the Verifier.
 pub struct ConversationEffects {
     pub messenger: Mailbox<Post>,
+    pub verifier: Mailbox<Push>,
     pub escalations: Mailbox<Escalate>,
 }
 
@@ -280,6 +313,18 @@ impl Perform<Conversation> for ConversationEffects {
                             after: None,
                         },
                     }
+                })
+            }
+            Effect::StartPush(_) | Effect::AwaitPush { .. } => {
+                let verifier = self.verifier.clone();
+                Box::pin(async move {
+                    verifier
+                        .ask(Push { order }, PUSH_TIMEOUT)
+                        .await
+                        .unwrap_or_else(|error| Performed::Retry {
+                            why: error.to_string(),
+                            after: None,
+                        })
                 })
             }
             Effect::Send(_) | Effect::Edit { .. } => {

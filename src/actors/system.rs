@@ -13,7 +13,7 @@ use crate::core::ids::SourceId;
 use crate::core::world::World;
 use crate::messages::Messages;
 use crate::plugins::chat::Chat;
-use crate::plugins::factors::CodeFactor;
+use crate::plugins::factors::{CodeFactor, PushFactor};
 use crate::plugins::sinks::Sink;
 use crate::plugins::sources::PolledSource;
 use crate::store::Store;
@@ -33,7 +33,7 @@ use super::poller::Poller;
 use super::reporter::{Keep, Reporter};
 use super::rollups::RollupPlan;
 use super::snooze::{EndSnooze, Preview, Snooze};
-use super::verifier::Verifier;
+use super::verifier::{Push, Verifier};
 use super::waker::Waker;
 
 /// Makes a polled source anew for each life of its Poller.
@@ -48,6 +48,7 @@ pub struct Parts {
     pub chat: Arc<dyn Chat>,
     pub messages: Arc<Messages>,
     pub factor: Arc<dyn CodeFactor>,
+    pub push: Option<Arc<dyn PushFactor>>,
     pub pagers: watch::Receiver<Arc<Pagers>>,
     pub sinks: Vec<Arc<dyn Sink>>,
     pub rollups: RollupPlan,
@@ -79,6 +80,11 @@ impl System {
         }
     }
 
+    /// For whoever changes the world on its own account (the chat's directory).
+    pub fn reconfigure_doors(&self) -> Vec<Mailbox<Reconfigure>> {
+        self.reconfigure.clone()
+    }
+
     /// Ends all actors, those that depend on others first.
     pub async fn stop(&self) {
         let _ = self.caretaker.send(StopAll).await;
@@ -93,6 +99,7 @@ struct Slots {
     wake_escalations: Slot<Wake>,
     messenger: Slot<Post>,
     verifier: Slot<CheckCode>,
+    pushes: Slot<Push>,
     intakes: Slot<AcceptAlerts>,
     reporter: Slot<Written>,
     end_snooze: Slot<EndSnooze>,
@@ -107,6 +114,7 @@ pub fn start(parts: Parts) -> System {
     let (wake_escalations_slot, wake_escalations) = mailbox("escalator");
     let (messenger_slot, messenger) = mailbox("messenger");
     let (verifier_slot, verifier) = mailbox("verifier");
+    let (pushes_slot, pushes) = mailbox("verifier");
     let (intakes_slot, intake) = mailbox("intake");
     let (reporter_slot, reporter) = mailbox("reporter");
     let (end_snooze_slot, end_snooze) = mailbox("snooze");
@@ -118,6 +126,7 @@ pub fn start(parts: Parts) -> System {
         wake_escalations: wake_escalations_slot,
         messenger: messenger_slot,
         verifier: verifier_slot,
+        pushes: pushes_slot,
         intakes: intakes_slot,
         reporter: reporter_slot,
         end_snooze: end_snooze_slot,
@@ -147,8 +156,10 @@ pub fn start(parts: Parts) -> System {
     {
         let (parts, slots) = (parts.clone(), slots.clone());
         caretaker.keep("verifier", move || {
-            let addr = Verifier::new(parts.store.clone(), parts.factor.clone()).start();
+            let (store, factor) = (parts.store.clone(), parts.factor.clone());
+            let addr = Verifier::new(store, factor, parts.push.clone(), parts.now.clone()).start();
             slots.verifier.install(&addr);
+            slots.pushes.install(&addr);
             Life::of(addr)
         });
     }
@@ -177,6 +188,7 @@ pub fn start(parts: Parts) -> System {
         reconfigure.push(door);
         let performer = ConversationEffects {
             messenger,
+            verifier: pushes,
             escalations: ports.escalations.clone(),
         };
         let env = Arc::new(Env::<Conversation> {

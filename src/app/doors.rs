@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use wildmatch::WildMatch;
 
-use crate::config::{self, Config, IngestAuth, SourceKind};
+use crate::config::{self, Config, IngestAuth, PagerKind, SourceKind};
 use crate::core::alert::Alert;
 use crate::core::conversation::{Content, Conversation, Effect, Event};
 use crate::core::ids::{AggregateKey, EmployeeId, OperatorName, SourceId};
@@ -109,7 +109,15 @@ pub fn access(config: &Config, bootstrap: &SecretString) -> Access {
             }
         })
         .collect();
-    Access { operators, sources }
+    let pagerduty = config.pagers.iter().filter_map(|pager| match &pager.kind {
+        PagerKind::Pagerduty { webhook_secret, .. } => webhook_secret.clone(),
+        _ => None,
+    });
+    Access {
+        operators,
+        sources,
+        pagerduty: pagerduty.collect(),
+    }
 }
 
 fn role_of(role: crate::config::Role) -> Role {

@@ -15,6 +15,9 @@ use crate::clock::Clock;
 use crate::config::{Config, PagerKind, SinkKind, SourceKind, StoreKind};
 use crate::core::ids::{PagerName, SourceId};
 use crate::core::time::Timestamp;
+use crate::plugins::chat::slack::{Slack, SlackPager};
+use crate::plugins::factors::PushFactor;
+use crate::plugins::factors::duo::{DuoFactor, DuoKeys};
 use crate::plugins::factors::seal::SealKey;
 use crate::plugins::factors::totp::TotpFactor;
 use crate::plugins::formats::alertmanager::Options;
@@ -93,7 +96,23 @@ fn given_seed_key(key: &SecretString) -> Result<SealKey, StartError> {
     Ok(SealKey::from_bytes(&bytes))
 }
 
-pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
+/// The push factor; `None` without `[factors.duo]`.
+pub fn push(config: &Config, now: &Now) -> Option<Arc<dyn PushFactor>> {
+    let duo = config.factors.duo.as_ref()?;
+    let keys = DuoKeys {
+        integration_key: duo.integration_key.clone(),
+        secret_key: duo.secret_key.clone(),
+        host: duo.api_host.clone(),
+    };
+    let url = duo.api_url.as_ref().map(|url| url.as_str());
+    Some(Arc::new(DuoFactor::new(keys, url, now.clone())))
+}
+
+pub fn pagers(
+    config: &Config,
+    now: &Now,
+    slack: Option<&Arc<Slack>>,
+) -> Result<Pagers, StartError> {
     let client = crate::plugins::http_client();
     let mut by_name: BTreeMap<PagerName, Arc<dyn Pager>> = BTreeMap::new();
     for pager in &config.pagers {
@@ -112,9 +131,18 @@ pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
                 client.clone(),
                 now.clone(),
             )),
+            PagerKind::Slack { channel } => {
+                let slack = slack.ok_or_else(|| {
+                    let message =
+                        "pages cannot go to Slack before a restart with chat.kind = \"slack\"";
+                    StartError::Config(format!("pagers {name}: {message}"))
+                })?;
+                Arc::new(SlackPager::new(slack.clone(), name, channel))
+            }
             PagerKind::Pagerduty {
                 routing_key,
                 api_url,
+                ..
             } => Arc::new(PagerDutyPager::new(
                 name,
                 api_url.as_str(),
@@ -122,6 +150,8 @@ pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
                 client.clone(),
             )),
         };
+        #[cfg(feature = "fault-injection")]
+        let made: Arc<dyn Pager> = Arc::new(crate::plugins::faulty::FaultyPager(made));
         by_name.insert(pager.name.clone(), made);
     }
     Ok(Pagers {
@@ -137,14 +167,17 @@ pub fn sinks(config: &Config, now: &Now) -> Result<Vec<Arc<dyn Sink>>, StartErro
         .iter()
         .map(|sink| -> Result<Arc<dyn Sink>, StartError> {
             let name = sink.name.as_str();
-            Ok(match &sink.kind {
+            let made: Arc<dyn Sink> = match &sink.kind {
                 SinkKind::Jsonl { path } => Arc::new(JsonlSink::new(name, path)),
                 SinkKind::Webhook { url, secret } => {
                     let secret = signing_secret("sinks", name, secret)?;
                     let (url, client) = (url.as_str(), client.clone());
                     Arc::new(WebhookSink::new(name, url, secret, client, now.clone()))
                 }
-            })
+            };
+            #[cfg(feature = "fault-injection")]
+            let made: Arc<dyn Sink> = Arc::new(crate::plugins::faulty::FaultySink(made));
+            Ok(made)
         })
         .collect()
 }

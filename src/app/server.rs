@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http;
-use crate::plugins::chat::web as web_chat;
+use crate::plugins::chat::{slack, web as web_chat};
 
 use super::{App, StartError, heartbeat};
 
@@ -22,7 +22,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let clock = Clock::system();
     super::metrics();
     let app = App::start(config, clock).await?;
-    let server = listen(&app)?;
+    let server = serve(&app)?;
     let handle = server.handle();
     actix_rt::spawn(server);
     actix_rt::spawn(heartbeat::feed_watchdog());
@@ -49,6 +49,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     if let Some(chat) = &app.web_chat {
         chat.close_streams();
     }
+    if let Some(slack) = &app.slack {
+        slack.close();
+    }
     if tokio::time::timeout(DRAIN, handle.stop(true))
         .await
         .is_err()
@@ -59,17 +62,23 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     Ok(())
 }
 
-fn listen(app: &App) -> Result<actix_web::dev::Server, StartError> {
+/// The HTTP side of a started app; it must be spawned, and ends through its handle.
+pub fn serve(app: &App) -> Result<actix_web::dev::Server, StartError> {
     let address = app.config.server.listen;
     let api = app.http.clone();
     let enroll = web::Data::from(app.enroll.clone());
     let chat = app.web_chat.clone().map(web::Data::from);
+    let slack = app.slack.clone().map(web::Data::from);
     let server = HttpServer::new(move || {
         let (api, enroll, chat) = (api.clone(), enroll.clone(), chat.clone());
+        let slack = slack.clone();
         WebApp::new()
             .configure(|cfg| {
                 if let Some(chat) = chat {
                     web_chat::configure(cfg, chat);
+                }
+                if let Some(slack) = slack {
+                    slack::configure(cfg, slack);
                 }
             })
             .configure(|cfg| http::enroll::configure(cfg, enroll))

@@ -53,7 +53,7 @@ pub fn build(
         store: builder.store(&raw.store),
         templates: raw.messages.templates.clone(),
         chat: builder.chat(&raw.chat),
-        factors: builder.factors(&raw.factors),
+        factors: builder.factors(&raw.factors, &raw.employees),
         severities: Severity::ALL
             .into_iter()
             .map(|s| (s, times(raw, s)))
@@ -217,6 +217,7 @@ fn rule(raw: &RawRule) -> Rule {
         ladder: raw.ladder.clone(),
         hide: raw.hide.clone(),
         withdraw_on_resolve: raw.withdraw_on_resolve,
+        factor: raw.factor.as_ref().map(|text| text.0),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::core::policy::DEFAULT_LADDER;
+use crate::core::policy::{DEFAULT_LADDER, Factor};
 
 use super::Problems;
 use super::raw::RawConfig;
@@ -25,6 +25,7 @@ pub fn check(raw: &RawConfig, problems: &mut Problems<'_>) {
     times::rules(raw, problems);
     times::hours(raw, problems);
     rule_ladders(raw, problems);
+    rule_factors(raw, problems);
     ladders(raw, problems);
     rollups(raw, problems);
 }
@@ -53,6 +54,17 @@ fn server(raw: &RawConfig, problems: &mut Problems<'_>) {
     {
         let message = format!("expected a folder, {} is none", templates.display());
         problems.add("messages.templates", message);
+    }
+}
+
+/// A yes that nothing can prove would page at every alert.
+fn rule_factors(raw: &RawConfig, problems: &mut Problems<'_>) {
+    for (nth, rule) in raw.rules.iter().enumerate() {
+        let demanded = rule.factor.as_ref().map(|text| text.0);
+        if demanded == Some(Factor::Duo) && raw.factors.duo.is_none() {
+            let message = "expected a section [factors.duo], there is none";
+            problems.add(format!("rules[{nth}].factor"), message);
+        }
     }
 }
 

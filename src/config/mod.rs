@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::core::employee::Directory;
 use crate::core::ids::PagerName;
-use crate::core::policy::Policy;
+use crate::core::policy::{Policy, Pushes};
 use crate::core::world::World;
 
 pub use document::OVERRIDE_PREFIX;
@@ -84,6 +84,9 @@ impl Config {
                 pager_refresh,
                 dedup: self.retention.dedup,
                 public_url: self.server.public_url.clone(),
+                pushes: self.factors.duo.as_ref().map(|duo| Pushes {
+                    users: duo.users.clone(),
+                }),
             },
             directory: Directory::new(self.employees.clone(), chat_name, &self.domains),
             partitions: self.store.partitions,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::core::alert::Severity;
-use crate::core::policy::{Explanation, Mode};
+use crate::core::policy::{Explanation, Factor, Mode};
 
 use super::secret::{SecretRef, SecretUrl};
 use super::text::{
@@ -137,6 +137,7 @@ pub struct RawEmployee {
     pub locale: Option<String>,
     pub chat: Option<String>,
     pub manager: Option<String>,
+    pub duo: Option<String>,
     #[serde(default)]
     pub opted_out: bool,
 }
@@ -147,6 +148,7 @@ pub struct RawOperator {
     pub name: Text<Name>,
     pub token: SecretRef,
     pub roles: Vec<Text<Role>>,
+    pub chat: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -196,6 +198,7 @@ pub struct RawRule {
     pub hide: Vec<String>,
     #[serde(default)]
     pub withdraw_on_resolve: bool,
+    pub factor: Option<Text<Factor>>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -222,7 +225,9 @@ pub struct RawPager {
     pub url: Option<Text<Url>>,
     pub secret: Option<SecretRef>,
     pub routing_key: Option<SecretRef>,
+    pub webhook_secret: Option<SecretRef>,
     pub api_url: Option<Text<Url>>,
+    pub channel: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

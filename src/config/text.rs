@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use url::Url;
 
 use crate::core::alert::Severity;
-use crate::core::policy::{Explanation, Mode};
+use crate::core::policy::{Explanation, Factor, Mode};
 
 use super::types::{LogFormat, Role, SlackMode};
 
@@ -279,6 +279,7 @@ words!(Severity {
     "low" => Self::Low, "medium" => Self::Medium, "high" => Self::High, "critical" => Self::Critical,
 });
 words!(Mode { "ask" => Self::Ask, "shadow" => Self::Shadow, "page" => Self::Page });
+words!(Factor { "totp" => Self::Totp, "duo" => Self::Duo });
 words!(Explanation { "required" => Self::Required, "optional" => Self::Optional });
 words!(Role { "viewer" => Self::Viewer, "responder" => Self::Responder, "admin" => Self::Admin });
 words!(LogFormat { "pretty" => Self::Pretty, "json" => Self::Json });
@@ -295,5 +296,6 @@ kinds!(SourceWord {
 });
 kinds!(PagerWord {
     "log" => Log, "webhook" => Webhook, "alertmanager" => Alertmanager, "pagerduty" => Pagerduty,
+    "slack" => Slack,
 });
 kinds!(SinkWord { "jsonl" => Jsonl, "webhook" => Webhook });

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::core::alert::Severity;
 use crate::core::employee::Employee;
-use crate::core::ids::{OperatorName, PagerName, SourceId};
+use crate::core::ids::{EmployeeId, OperatorName, PagerName, SourceId};
 use crate::core::policy::{Ladder, Rule, Times, WorkingHours};
 
 /// A valid `config.toml`. `Debug` never shows a secret.
@@ -138,6 +138,8 @@ pub struct Duo {
     pub secret_key: SecretString,
     pub api_host: String,
     pub api_url: Option<Url>,
+    /// User names that are not the e-mail (or id); empty: no push for that employee.
+    pub users: BTreeMap<EmployeeId, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +147,8 @@ pub struct Operator {
     pub name: OperatorName,
     pub token: SecretString,
     pub roles: BTreeSet<Role>,
+    /// Their user id on the chat platform: whose clicks under a page are theirs.
+    pub chat: Option<String>,
 }
 
 /// What an operator may do; each includes what stands before it.
@@ -218,6 +222,12 @@ pub enum PagerKind {
     Pagerduty {
         routing_key: SecretString,
         api_url: Url,
+        /// `None`: nothing that happens in PagerDuty is heard here.
+        webhook_secret: Option<SecretString>,
+    },
+    /// A channel of the workspace in which employees are asked.
+    Slack {
+        channel: String,
     },
 }
 

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{CaseView, Outcome};
-use super::conversation::{Conversation, Event, Inbound, Proof, SnoozeRow};
+use super::conversation::{
+    Conversation, Effect, Event, Inbound, Proof, PushVerdict, SnoozeRow, Tick,
+};
 use super::employee::Directory;
 use super::ids::CaseId;
-use super::machine::{Collection, RowChange, Step};
+use super::machine::{Collection, RowChange, Settlement, Step};
 use super::record::Who;
 use super::time::Timestamp;
 
@@ -74,7 +76,8 @@ fn inbound(event: &Event) -> Option<&Inbound> {
     match event {
         Event::ButtonPressed { inbound, .. }
         | Event::TextTyped { inbound, .. }
-        | Event::FormSubmitted { inbound, .. } => Some(inbound),
+        | Event::FormSubmitted { inbound, .. }
+        | Event::PushRequested { inbound, .. } => Some(inbound),
         _ => None,
     }
 }
@@ -135,7 +138,10 @@ pub fn nothing_fails_open(history: &[Observed]) -> Verdict {
             let id = view.id;
             let fine = match outcome {
                 Outcome::Verified => {
-                    view.factor.is_some() && has_record(&seen.step, id, "code_accepted")
+                    view.factor.is_some()
+                        && ["code_accepted", "push_approved"]
+                            .iter()
+                            .any(|event| has_record(&seen.step, id, event))
                 }
                 Outcome::Snoozed => view
                     .snoozed_by
@@ -159,7 +165,8 @@ pub fn nothing_fails_open(history: &[Observed]) -> Verdict {
 }
 
 /// P5: answers come from the identity that was asked; each verified yes has a code whose step is
-/// higher than every one accepted before, and stands for the revision that was ticked.
+/// higher than every one accepted before, or an approved push of its own, and stands for the revision
+/// that was ticked.
 pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Directory) -> Verdict {
     const P5: &str = "P5";
     let answered = [
@@ -170,8 +177,24 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
     ];
     let mut ended = BTreeSet::new();
     let mut last_step = None;
+    let mut pushes: BTreeMap<CaseId, (Inbound, Vec<Tick>, CaseId)> = BTreeMap::new();
     for (at, seen) in history.iter().enumerate() {
         let mut proved = false;
+        if let Event::PushRequested {
+            inbound,
+            ticks,
+            case,
+            ..
+        } = &seen.event
+        {
+            for effect in &seen.step.effects {
+                if let Effect::StartPush(push) = effect {
+                    let asked = (inbound.clone(), ticks.clone(), *case);
+                    pushes.insert(push.challenge, asked);
+                }
+            }
+        }
+        let push = pushed(&seen.event).and_then(|challenge| pushes.remove(&challenge));
         for (view, _) in cases(&seen.step) {
             let Some(outcome) = view.outcome else {
                 continue;
@@ -185,13 +208,30 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
                 .cases()
                 .find(|case| case.id == view.id)
                 .and_then(|case| case.identity.as_ref());
-            let from = inbound(&seen.event).map(|inbound| &inbound.from);
+            let asked_by = push.as_ref().map(|(inbound, ..)| inbound);
+            let from = inbound(&seen.event)
+                .or(asked_by)
+                .map(|inbound| &inbound.from);
+            // Without a working factor it ends on the service's word, not on an answer.
+            if from.is_none() && outcome == Outcome::Unverifiable {
+                continue;
+            }
             let owner = from.and_then(|from| directory.by_chat(from)).map(|p| &p.id);
             if from.is_none() || from != asked || owner != view.employee.as_ref() {
                 let what = format!("{} was answered by somebody else", view.reference);
                 return broken(P5, at, what);
             }
             if outcome == Outcome::Verified {
+                if let Some((_, ticks, case)) = &push {
+                    let ticked = ticks
+                        .iter()
+                        .any(|tick| tick.case == view.id && tick.revision == view.revision);
+                    let is_own_form = ticks.is_empty() && *case == view.id;
+                    if !ticked && !is_own_form {
+                        return broken(P5, at, format!("{} was not ticked", view.reference));
+                    }
+                    continue;
+                }
                 proved = true;
                 let Event::FormSubmitted {
                     ticks,
@@ -226,6 +266,17 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
         }
     }
     Ok(())
+}
+
+/// The challenge of a push that was approved by this event.
+fn pushed(event: &Event) -> Option<CaseId> {
+    match event {
+        Event::EffectSettled {
+            effect: Effect::AwaitPush { challenge, .. },
+            settlement: Settlement::Done(receipt),
+        } if PushVerdict::parse(&receipt.message_id) == PushVerdict::Approved => Some(*challenge),
+        _ => None,
+    }
 }
 
 /// P7: a snooze begins only with a verified yes of the same commit, for the same employee, rule and

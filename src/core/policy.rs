@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 use super::alert::{DEFAULT_CONTEXT_KEYS, Severity};
-use super::ids::{PagerName, RuleName};
+use super::employee::Employee;
+use super::ids::{EmployeeId, PagerName, RuleName};
 use super::time::millis;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,32 @@ pub enum Explanation {
     #[default]
     Required,
     Optional,
+}
+
+/// A second factor that a rule may demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Factor {
+    /// A code from an authenticator app.
+    Totp,
+    /// A push to the phone.
+    Duo,
+}
+
+impl Factor {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::Duo => "duo",
+        }
+    }
+}
+
+/// That pushes can be sent, and to whom.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pushes {
+    /// User names that are not the e-mail (or id); empty: that employee has no push.
+    pub users: BTreeMap<EmployeeId, String>,
 }
 
 /// The times of one severity.
@@ -63,6 +90,8 @@ pub struct Rule {
     /// Context keys and alert fields (`description`, `reason`, `url`) not shown to the employee.
     pub hide: Vec<String>,
     pub withdraw_on_resolve: bool,
+    /// Only this factor proves a yes; `None`: any that the employee has.
+    pub factor: Option<Factor>,
 }
 
 /// What one case lives by, copied when it opens.
@@ -78,6 +107,8 @@ pub struct CasePolicy {
     pub ladder: String,
     pub hide: Vec<String>,
     pub withdraw_on_resolve: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<Factor>,
 }
 
 /// One level of a ladder: who is paged how long after the escalation opened, and how often again.
@@ -137,6 +168,8 @@ pub struct Policy {
     pub dedup: Duration,
     /// Where people are sent: the operator page of a case is `{public_url}/cases/{id}`.
     pub public_url: String,
+    /// `None`: no push factor is configured.
+    pub pushes: Option<Pushes>,
 }
 
 impl Policy {
@@ -173,7 +206,18 @@ impl Policy {
             hide: entry.map(|r| r.hide.clone()).unwrap_or_default(),
             withdraw_on_resolve: severity < Severity::High
                 && entry.is_some_and(|r| r.withdraw_on_resolve),
+            factor: entry.and_then(|r| r.factor),
         }
+    }
+
+    /// Under which name the push factor knows an employee.
+    pub fn push_user(&self, employee: &Employee) -> Option<String> {
+        let given = self.pushes.as_ref()?.users.get(&employee.id);
+        let user = given
+            .or(employee.email.as_ref())
+            .cloned()
+            .unwrap_or_else(|| employee.id.to_string());
+        (!user.is_empty()).then_some(user)
     }
 
     /// The named ladder, or the default one.

@@ -135,6 +135,8 @@ impl SourceAccess {
 pub struct Access {
     pub operators: Vec<OperatorAccess>,
     pub sources: Vec<SourceAccess>,
+    /// The webhook secrets of PagerDuty pagers.
+    pub pagerduty: Vec<SecretString>,
 }
 
 impl Access {

@@ -3,7 +3,7 @@
 //! event that an actor answers once it is committed.
 
 pub mod access;
-mod act;
+pub mod act;
 pub mod api;
 mod auth;
 mod body;
@@ -12,6 +12,7 @@ pub mod error;
 mod health;
 mod ingest;
 mod openapi;
+mod pagerduty;
 mod pages;
 mod query;
 mod routes;

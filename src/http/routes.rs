@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use actix_web::{Route, web};
 
 use super::access::Role;
-use super::{api, health, ingest, openapi, pages};
+use super::{api, health, ingest, openapi, pagerduty, pages};
 
 /// What a request must bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ const RULES: Needs = Needs::Session(Role::Admin);
 pub const ENDPOINTS: &[Endpoint] = endpoints! {
     post "/v1/alerts" Needs::Source, "Alerts" -> "Accepted", &[], ingest::alerts, "Hand in one alert or up to 1,000";
     post "/v1/alerts/alertmanager" Needs::Source, "Any" -> "Accepted", &[], ingest::alertmanager, "Alertmanager's webhook, version 4";
+    post "/v1/pagerduty" Needs::Source, "Any" -> "Any", &[], pagerduty::webhook, "PagerDuty's webhook, version 3";
     get "/v1/cases" VIEWER, "" -> "Cases", &api::cases::FILTERS, api::cases::list, "Cases, newest first";
     get "/v1/cases/{id}" VIEWER, "" -> "Case", &[], api::cases::one, "One case with its timeline";
     post "/v1/cases/{id}/close" RESPONDER, "Reason" -> "Case", &[], api::cases::close, "Close a case by hand";

@@ -85,8 +85,18 @@ pub struct RenderedForm {
     /// The label contains *code*.
     pub code_label: String,
     pub submit_label: String,
+    /// A code is taken; kept messages of before know no other.
+    #[serde(default = "yes")]
+    pub takes_code: bool,
+    /// The button that asks for a push instead; `None`: there is no push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_label: Option<String>,
     /// More than one only when several questions are open.
     pub ticks: Vec<RenderedTick>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

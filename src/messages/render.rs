@@ -217,6 +217,8 @@ fn form(content: &Content) -> Option<RenderedForm> {
             .map_or_else(String::new, |given| given.plain(GIVEN_CHARS)),
         code_label: "The 6-digit code from your authenticator app".to_owned(),
         submit_label: "Confirm".to_owned(),
+        takes_code: form.code,
+        push_label: form.push.then(|| "Approve on my phone".to_owned()),
         ticks: ticks(form),
     })
 }

@@ -142,12 +142,14 @@ fn questions() -> impl Iterator<Item = Box<Question>> {
 
 fn forms() -> impl Iterator<Item = Form> {
     [
-        (Explanation::Required, 1),
-        (Explanation::Required, 2),
-        (Explanation::Optional, 2),
+        (Explanation::Required, 1, true, false),
+        (Explanation::Required, 2, true, true),
+        (Explanation::Optional, 2, false, true),
     ]
     .into_iter()
-    .map(|(explanation, count)| Form {
+    .map(|(explanation, count, code, push)| Form {
+        code,
+        push,
         explanation,
         given: None,
         ticks: (0..count)

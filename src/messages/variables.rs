@@ -45,6 +45,8 @@ pub(super) fn variables(content: &Content, zone: &Zone) -> Variables {
         Content::Question { .. } | Content::Unlocked => {}
         Content::ProofForm { form, .. } => known.extend([
             ("several", json!(form.ticks.len() > 1)),
+            ("takes_code", json!(form.code)),
+            ("takes_push", json!(form.push)),
             (
                 "explanation_required",
                 json!(form.explanation == Explanation::Required),

@@ -4,6 +4,8 @@
 pub mod canonical;
 pub mod chat;
 pub mod factors;
+#[cfg(feature = "fault-injection")]
+pub mod faulty;
 pub mod formats;
 pub mod outgoing;
 pub mod pagers;

@@ -15,6 +15,8 @@
 //! Giving a lease up raises the epoch too, so that a write after [`Store::release`] is fenced.
 
 pub mod conformance;
+#[cfg(feature = "fault-injection")]
+pub mod faulty;
 pub mod journal;
 mod lists;
 pub mod memory;

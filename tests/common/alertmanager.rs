@@ -21,6 +21,11 @@ pub struct Alertmanager {
 impl Alertmanager {
     /// Starts one that notifies `webhook_url` of everything, without waiting to group.
     pub async fn start(webhook_url: &str) -> Self {
+        Self::start_with(webhook_url, "anonymous").await
+    }
+
+    /// The same, with a bearer token for the webhook.
+    pub async fn start_with(webhook_url: &str, token: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("alertmanager.yml");
         std::fs::write(
@@ -28,7 +33,7 @@ impl Alertmanager {
             format!(
                 "route:\n  receiver: bot\n  group_by: ['...']\n  group_wait: 0s\n  group_interval: 1s\n  \
                  repeat_interval: 1h\nreceivers:\n- name: bot\n  webhook_configs:\n  - url: {webhook_url}\n    \
-                 send_resolved: true\n"
+                 send_resolved: true\n    http_config:\n      authorization:\n        credentials: {token}\n"
             ),
         )
         .expect("the config can be written");

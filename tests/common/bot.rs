@@ -57,21 +57,30 @@ impl Bot {
 
     /// Everything but the process.
     pub fn prepare(config: &str) -> Self {
-        let dir = TempDir::new().expect("a temporary folder");
-        let port = free_port();
+        let bot = Self {
+            dir: TempDir::new().expect("a temporary folder"),
+            port: free_port(),
+            child: None,
+            client: securitybot::plugins::http_client(),
+        };
+        bot.configure(config);
+        bot
+    }
+
+    /// Writes the config file anew, under the same `[server]` section.
+    pub fn configure(&self, config: &str) {
+        let port = self.port;
         let mut text = String::new();
         let _ = write!(
             text,
             "[server]\nlisten = \"127.0.0.1:{port}\"\ndata_dir = {:?}\npublic_url = \"http://127.0.0.1:{port}\"\n\n{config}",
-            dir.path().join("data")
+            self.data_dir()
         );
-        std::fs::write(dir.path().join("config.toml"), text).expect("the config is written");
-        Self {
-            dir,
-            port,
-            child: None,
-            client: securitybot::plugins::http_client(),
-        }
+        std::fs::write(self.config_file(), text).expect("the config is written");
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.path().join("config.toml")
     }
 
     pub async fn started(mut self) -> Self {
@@ -90,9 +99,9 @@ impl Bot {
             .append(true)
             .open(self.dir.path().join("log"))
             .expect("the log opens");
-        let child = Command::new(env!("CARGO_BIN_EXE_securitybot"))
+        let child = Command::new(binary())
             .arg("--config")
-            .arg(self.dir.path().join("config.toml"))
+            .arg(self.config_file())
             .current_dir(self.dir.path())
             .envs(env.iter().copied())
             .stdin(Stdio::null())
@@ -123,6 +132,17 @@ impl Bot {
             assert!(Instant::now() < until, "not ready in time:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// How the process ended, if it did.
+    pub fn exited(&mut self) -> Option<std::process::ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().ok()??;
+        self.child = None;
+        Some(status)
     }
 
     pub fn url(&self) -> String {
@@ -186,9 +206,9 @@ impl Bot {
 
     /// Runs a subcommand of the binary against this bot.
     pub fn cli(&self, args: &[&str]) -> std::process::Output {
-        Command::new(env!("CARGO_BIN_EXE_securitybot"))
+        Command::new(binary())
             .arg("--config")
-            .arg(self.dir.path().join("config.toml"))
+            .arg(self.config_file())
             .args(args)
             .current_dir(self.dir.path())
             .output()
@@ -201,10 +221,21 @@ impl Bot {
         path: &str,
         body: Option<Value>,
     ) -> (StatusCode, Value) {
+        self.call_as(&self.token(), method, path, body).await
+    }
+
+    /// The same with somebody else's token.
+    pub async fn call_as(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.url()))
-            .bearer_auth(self.token())
+            .bearer_auth(token)
             .timeout(PATIENCE);
         if let Some(body) = body {
             request = request.json(&body);
@@ -223,6 +254,19 @@ impl Bot {
         let (status, body) = self.call(Method::GET, path, None).await;
         assert!(status.is_success(), "GET {path}: {status} {body}");
         body
+    }
+
+    /// The sum of a metric's samples whose line begins with `name` and holds `label`.
+    pub async fn metric(&self, name: &str, label: &str) -> f64 {
+        let request = self.client.get(format!("{}/metrics", self.url()));
+        let Ok(answer) = request.bearer_auth(self.token()).send().await else {
+            return 0.0;
+        };
+        let text = answer.text().await.unwrap_or_default();
+        text.lines()
+            .filter(|line| line.starts_with(name) && line.contains(label))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Value {
@@ -277,6 +321,12 @@ impl Drop for Bot {
             eprintln!("--- the bot's log\n{}", self.log());
         }
     }
+}
+
+/// The binary under test; `BOT_UNDER_TEST` names another one, a deliberately broken one for instance.
+fn binary() -> PathBuf {
+    let other = std::env::var_os("BOT_UNDER_TEST");
+    other.map_or_else(|| env!("CARGO_BIN_EXE_securitybot").into(), PathBuf::from)
 }
 
 pub fn free_port() -> u16 {

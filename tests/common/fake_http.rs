@@ -1,11 +1,15 @@
 //! A recording HTTP server: what a pager or sink really sent is judged from here, never from what the
 //! product says. It can refuse, hang, ask to wait, and cut the connection.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use securitybot::clock::Clock;
+use securitybot::core::time::Timestamp;
 
 /// Where a 3xx points; it always answers 200.
 const REDIRECTED_TO: &str = "/elsewhere";
@@ -31,6 +35,7 @@ pub struct Recorded {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    pub at: Timestamp,
 }
 
 impl Recorded {
@@ -45,6 +50,7 @@ impl Recorded {
 }
 
 struct Shared {
+    clock: Clock,
     mode: Mutex<Mode>,
     requests: Mutex<Vec<Recorded>>,
     arrived: Condvar,
@@ -61,6 +67,7 @@ impl FakeHttp {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
         let address = listener.local_addr().expect("a bound address");
         let shared = Arc::new(Shared {
+            clock: Clock::system(),
             mode: Mutex::new(Mode::Ok),
             requests: Mutex::default(),
             arrived: Condvar::new(),
@@ -145,6 +152,7 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         path,
         headers,
         body,
+        at: shared.clock.now(),
     });
     shared.arrived.notify_all();
     let (status, extra, answer) = match mode {

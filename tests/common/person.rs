@@ -27,6 +27,8 @@ pub struct Shown {
     /// With live buttons or a form.
     pub has_answers: bool,
     pub has_form: bool,
+    /// The question in any of its states; what is said about it has no heading.
+    pub is_question: bool,
     html: String,
 }
 
@@ -74,6 +76,17 @@ impl Person {
             .find(|(name, _)| name == "secret")
             .expect("a secret");
         self.secret = Some(secret.1.into_owned());
+    }
+
+    /// Takes over a secret that the person read from a page.
+    pub fn has_authenticator(&mut self, secret: String) {
+        self.secret = Some(secret);
+    }
+
+    /// The session's cookie and the authenticator's secret, for whoever acts as this person.
+    pub fn credentials(&self) -> (String, String) {
+        let secret = self.secret.clone().expect("enrolled");
+        (self.cookie.clone(), secret)
     }
 
     /// The code of the time step `ahead` of now, by an implementation that is not ours.
@@ -157,6 +170,20 @@ impl Person {
         self.post("confirm", form, &fields).await
     }
 
+    /// *Approve on my phone*.
+    pub async fn push(&self, form: &Shown, why: &str) -> (StatusCode, Value) {
+        let revision = form.revision.to_string();
+        let tick = format!("{}:{}", form.case, form.revision);
+        let fields = [
+            ("case", form.case.as_str()),
+            ("revision", revision.as_str()),
+            ("tick", tick.as_str()),
+            ("why", why),
+            ("push", "1"),
+        ];
+        self.post("confirm", form, &fields).await
+    }
+
     pub async fn say(&self, text: &str) -> (StatusCode, Value) {
         let page = self
             .client
@@ -174,6 +201,31 @@ impl Person {
             ..Shown::nothing()
         };
         self.post("say", &shown, &[("text", text)]).await
+    }
+
+    /// Six digits that are right at no step near now.
+    pub fn wrong_code(&self) -> String {
+        let right: Vec<_> = (-3..=3).map(|ahead| self.code(ahead)).collect();
+        let mut codes = (0..10).map(|n| format!("{n}{n}{n}{n}{n}{n}"));
+        codes
+            .find(|code| !right.contains(code))
+            .expect("seven codes are not ten")
+    }
+
+    /// How often this case's question stands in the history.
+    pub async fn times_asked(&self, case: &str) -> usize {
+        let messages = self.messages().await;
+        let questions = messages.iter().filter(|m| m.is_question && m.case == case);
+        questions.count()
+    }
+
+    /// The live connection of an open page.
+    pub async fn listen(&self) -> reqwest::Response {
+        let request = self.client.get(format!("{}/chat/stream", self.url));
+        let answer = request.header("Cookie", &self.cookie).send().await;
+        let answer = answer.expect("the stream opens");
+        assert!(answer.status().is_success(), "{}", answer.status());
+        answer
     }
 
     /// Clicks yes, explains, gives the code of the step `ahead`, and waits for the thanks.
@@ -224,6 +276,7 @@ impl Shown {
             text: String::new(),
             has_answers: false,
             has_form: false,
+            is_question: false,
             html: String::new(),
         }
     }
@@ -237,6 +290,7 @@ impl Shown {
             text: without_tags(&html),
             has_answers: html.contains("value=\"yes\""),
             has_form: html.contains("class=\"proof\""),
+            is_question: html.contains("<h2>"),
             html,
         }
     }

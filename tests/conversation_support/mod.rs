@@ -11,7 +11,8 @@ use securitybot::core::alert::{Alert, Severity};
 use securitybot::core::case::{CaseView, Outcome};
 use securitybot::core::conversation::event::Enroller;
 use securitybot::core::conversation::{
-    Answer, Content, Conversation, Effect, Event, Inbound, Outgoing, Proof, Reply, SnoozeRow, Tick,
+    Answer, Content, Conversation, Effect, Event, Inbound, Outgoing, Proof, PushRequest,
+    PushVerdict, Reply, SnoozeRow, Tick,
 };
 use securitybot::core::employee::{Directory, Employee};
 use securitybot::core::ids::{AggregateKey, CaseId, ChatIdentity, EmployeeId, SourceId};
@@ -44,6 +45,9 @@ pub struct Bot {
     pub sent: Vec<Outgoing>,
     pub rows: BTreeMap<String, CaseView>,
     pub snooze_rows: BTreeMap<String, SnoozeRow>,
+    /// What was sent to the phone, and what is still waited for.
+    pub phone: Vec<PushRequest>,
+    pub awaited: VecDeque<Effect>,
     /// The chat takes nothing while false.
     pub chat_up: bool,
     /// Whether the invariants are checked after every step, or by `all_ended` only.
@@ -91,6 +95,7 @@ pub fn rule(matches: &str) -> Rule {
         ladder: None,
         hide: Vec::new(),
         withdraw_on_resolve: false,
+        factor: None,
     }
 }
 
@@ -116,6 +121,7 @@ pub fn world(rules: Vec<Rule>) -> World {
             pager_refresh: BTreeMap::new(),
             dedup: 720 * HOUR,
             public_url: "https://bot.example.com".to_owned(),
+            pushes: None,
         },
         directory: Directory::new(["alice", "bob", "olga"].map(employee).to_vec(), "web", &[]),
         partitions: 8,
@@ -150,6 +156,8 @@ impl Bot {
             sent: Vec::new(),
             rows: BTreeMap::new(),
             snooze_rows: BTreeMap::new(),
+            phone: Vec::new(),
+            awaited: VecDeque::new(),
             chat_up: true,
             check_each: true,
             number: 0,
@@ -232,6 +240,14 @@ impl Bot {
                 message,
             } => (message_id.clone(), Some(message)),
             Effect::RaiseAgain(_) => (String::new(), None),
+            Effect::StartPush(push) => {
+                self.phone.push(*push.clone());
+                (format!("tx{}", self.phone.len()), None)
+            }
+            Effect::AwaitPush { .. } => {
+                self.awaited.push_back(effect);
+                return true;
+            }
         };
         if let Some(message) = message {
             self.screen.insert(id.clone(), message.content.clone());
@@ -414,6 +430,42 @@ impl Bot {
         });
         self.settle();
         reply
+    }
+
+    /// *Approve on my phone*, with these ticks.
+    pub fn ask_push(&mut self, case: CaseId, ticks: &[CaseId]) -> Reply {
+        self.now = self.now.after(Duration::from_secs(1));
+        let inbound = self.inbound("alice");
+        let ticks = ticks
+            .iter()
+            .map(|case| Tick {
+                case: *case,
+                revision: self.view(*case).revision,
+            })
+            .collect();
+        let reply = self.step(Event::PushRequested {
+            inbound,
+            case,
+            ticks,
+            explanation: Untrusted::from("deploying"),
+        });
+        self.settle();
+        reply
+    }
+
+    /// The oldest push that is waited for is answered.
+    pub fn answer_push(&mut self, verdict: PushVerdict) {
+        self.settle_push(Settlement::Done(Receipt {
+            message_id: verdict.name().to_owned(),
+            ..Receipt::default()
+        }));
+    }
+
+    pub fn settle_push(&mut self, settlement: Settlement) {
+        self.now = self.now.after(Duration::from_secs(1));
+        let effect = self.awaited.pop_front().unwrap();
+        self.step(Event::EffectSettled { effect, settlement });
+        self.settle();
     }
 
     /// Asked, yes, explained, proved with the next unused step.

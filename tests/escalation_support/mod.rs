@@ -51,6 +51,7 @@ pub fn world(default: Ladder) -> World {
             pager_refresh: BTreeMap::from([(PagerName::from("am"), MINUTE * 4)]),
             dedup: Duration::ZERO,
             public_url: "http://127.0.0.1:8080".to_owned(),
+            pushes: None,
         },
         directory: Directory::default(),
         partitions: 8,

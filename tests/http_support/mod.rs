@@ -85,6 +85,7 @@ pub fn access() -> Access {
                 ..source("signed", SourceKind::Native, &[])
             },
         ],
+        pagerduty: vec![SecretString::from("pd-secret")],
     }
 }
 
@@ -118,6 +119,7 @@ pub fn world() -> World {
             pager_refresh: BTreeMap::new(),
             dedup: Duration::from_secs(30 * 24 * 3600),
             public_url: "http://127.0.0.1".to_owned(),
+            pushes: None,
         },
         directory: Directory::new(vec![employee("alice"), employee("oscar")], "web", &[]),
         partitions: 8,

@@ -109,8 +109,15 @@ async fn a_page_stands_until_acknowledged_or_resolved_and_only_the_newest_repeat
     server
         .until("pages again", |alerts| repeats(alerts) == ["2.1"])
         .await;
+    let second = pager();
+    second.page(&page(2, 2)).await.unwrap();
+    server
+        .until("what another process left standing is replaced", |alerts| {
+            repeats(alerts) == ["2.2"]
+        })
+        .await;
     pager()
-        .resolve(&page(2, 1), &sam(), "false alarm")
+        .resolve(&page(2, 3), &sam(), "false alarm")
         .await
         .unwrap();
     server.until("resolved", |alerts| alerts.is_empty()).await;
@@ -205,7 +212,7 @@ async fn an_end_that_alertmanager_did_not_confirm_is_sent_again() {
         assert_eq!(alerts.len(), count);
         for alert in alerts {
             let repeat = alert["labels"]["repeat"].as_str().unwrap();
-            let is_over = alert["endsAt"] == "2026-11-24T02:15:00.000Z";
+            let is_over = alert["endsAt"] == "2026-11-24T02:14:00.000Z";
             assert_eq!(expected.get(repeat), Some(&is_over), "{alert}");
             if !is_over {
                 assert_eq!(

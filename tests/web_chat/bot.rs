@@ -83,6 +83,7 @@ impl Bot {
             pager_refresh: Default::default(),
             dedup: Duration::from_secs(1),
             public_url: String::new(),
+            pushes: None,
         };
         let (sender, world) = watch::channel(Arc::new(World {
             policy,
@@ -160,6 +161,8 @@ impl Bot {
         let content = Content::ProofForm {
             question: question(first),
             form: Form {
+                code: true,
+                push: false,
                 explanation: Explanation::Required,
                 given: Some(XSS.into()),
                 ticks: vec![tick(first), tick(second)],

@@ -30,9 +30,10 @@ use super::messages::{DeliverError, Stop, Wake};
 use super::recovery;
 
 use commit::{Prepared, prepared};
-use perform::{Performance, panic_text};
+use perform::Performance;
 
 pub use commit::{Env, Loaded, adopt, earliest, persist};
+pub(crate) use perform::panic_text;
 pub use perform::{Order, Perform, Performed};
 
 /// An actor with nothing to do for this long gives its memory back.

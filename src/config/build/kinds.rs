@@ -2,7 +2,7 @@
 //! refused, because whoever wrote it believes that it does something.
 
 use super::*;
-use crate::config::raw::{RawChat, RawFactors, RawPager, RawSink, RawStore};
+use crate::config::raw::{RawChat, RawEmployee, RawFactors, RawPager, RawSink, RawStore};
 use crate::config::secret::SecretRef;
 use crate::config::text::{ChatWord, PagerWord, SinkWord, StoreWord};
 
@@ -122,7 +122,7 @@ impl Builder<'_, '_> {
         }))
     }
 
-    pub fn factors(&mut self, raw: &RawFactors) -> Factors {
+    pub fn factors(&mut self, raw: &RawFactors, employees: &[RawEmployee]) -> Factors {
         let seed_key = raw
             .totp
             .seed_key
@@ -142,6 +142,13 @@ impl Builder<'_, '_> {
                     .unwrap_or_default(),
                 api_host: duo.api_host.clone(),
                 api_url: duo.api_url.as_ref().map(|text| text.0.clone()),
+                users: employees
+                    .iter()
+                    .filter_map(|raw| {
+                        let id = EmployeeId::new(raw.id.0.0.as_str());
+                        Some((id, raw.duo.clone()?))
+                    })
+                    .collect(),
             }
         });
         Factors {
@@ -161,6 +168,7 @@ impl Builder<'_, '_> {
                 name: OperatorName::new(operator.name.0.0.as_str()),
                 token,
                 roles: operator.roles.iter().map(|text| text.0).collect(),
+                chat: operator.chat.clone(),
             });
         }
         operators
@@ -179,7 +187,7 @@ impl Builder<'_, '_> {
                 table: format!("pagers[{nth}]"),
                 kind: pager.kind.0.word(),
             };
-            if let Some(kind) = self.pager_kind(&keys, pager) {
+            if let Some(kind) = self.pager_kind(&keys, pager, &raw.chat) {
                 pagers.push(Pager {
                     name: PagerName::new(pager.name.0.0.as_str()),
                     kind,
@@ -189,16 +197,22 @@ impl Builder<'_, '_> {
         pagers
     }
 
-    fn pager_kind(&mut self, keys: &Keys<'_>, raw: &RawPager) -> Option<PagerKind> {
+    fn pager_kind(&mut self, keys: &Keys<'_>, raw: &RawPager, chat: &RawChat) -> Option<PagerKind> {
         let kind = raw.kind.0;
         let duty = kind == PagerWord::Pagerduty;
         self.refuse(
             keys,
             &[
-                ("url", raw.url.is_some() && (duty || kind == PagerWord::Log)),
+                (
+                    "url",
+                    raw.url.is_some()
+                        && (duty || matches!(kind, PagerWord::Log | PagerWord::Slack)),
+                ),
+                ("channel", raw.channel.is_some() && kind != PagerWord::Slack),
                 ("secret", raw.secret.is_some() && kind != PagerWord::Webhook),
                 ("routing_key", raw.routing_key.is_some() && !duty),
                 ("api_url", raw.api_url.is_some() && !duty),
+                ("webhook_secret", raw.webhook_secret.is_some() && !duty),
             ],
         );
         match kind {
@@ -218,7 +232,20 @@ impl Builder<'_, '_> {
             PagerWord::Pagerduty => Some(PagerKind::Pagerduty {
                 routing_key: self.secret(keys, "routing_key", raw.routing_key.as_ref())?,
                 api_url: url_or(raw.api_url.as_ref(), PAGERDUTY_API),
+                webhook_secret: match &raw.webhook_secret {
+                    Some(place) => Some(self.secret(keys, "webhook_secret", Some(place))?),
+                    None => None,
+                },
             }),
+            PagerWord::Slack => {
+                if chat.kind.as_ref().map(|kind| kind.0) != Some(ChatWord::Slack) {
+                    let message = "a pager of kind \"slack\" expects chat.kind = \"slack\"";
+                    self.problems.add(format!("{}.kind", keys.table), message);
+                }
+                let channel = raw.channel.as_ref().or(chat.security_channel.as_ref());
+                let channel = self.need(keys, "channel", channel)?;
+                Some(PagerKind::Slack { channel })
+            }
         }
     }
 

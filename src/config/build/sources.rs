@@ -132,7 +132,8 @@ impl Builder<'_, '_> {
         keys: &Keys<'_>,
         map: BTreeMap<String, Mapping>,
     ) -> BTreeMap<String, String> {
-        const FIELDS: [&str; 9] = [
+        const FIELDS: [&str; 10] = [
+            "where",
             "id",
             "principal",
             "rule",
@@ -156,9 +157,16 @@ impl Builder<'_, '_> {
         }
         for (field, expression) in &flat {
             let key = format!("{}.map.{field}", keys.table);
+            if field.starts_with("severity.") {
+                if Severity::parse(expression).is_none() {
+                    let message = "expected low, medium, high or critical";
+                    self.problems.add(&key, message);
+                }
+                continue;
+            }
             if !FIELDS.contains(&field.as_str()) && !field.starts_with("context.") {
                 let message = format!(
-                    "unknown field of an alert, expected one of {}, context.NAME",
+                    "unknown field of an alert, expected one of {}, \"context.NAME\", \"severity.WORD\"",
                     FIELDS.join(", ")
                 );
                 self.problems.add(&key, message);

@@ -10,6 +10,7 @@ use super::effect::Content;
 use super::event::{Inbound, Reply};
 use super::open_case::{Case, Phase};
 use super::pages::End;
+use super::push_requested::NO_FACTOR;
 use super::snooze_changed::TakenBack;
 use super::turn::Turn;
 
@@ -64,8 +65,8 @@ impl Turn<'_> {
         let reference = case.reference();
         self.record(id, "answer_given", who.clone(), "yes");
         self.touched.insert(id);
-        if !self.next.is_enrolled() {
-            let end = End::because(Outcome::Unverifiable, "said yes, but has no second factor");
+        if !self.can_prove(id) {
+            let end = End::because(Outcome::Unverifiable, NO_FACTOR);
             self.end(id, end.by(who));
             return Reply::Taken;
         }

@@ -24,6 +24,58 @@ pub enum Effect {
     },
     /// Raises an existing escalation's next round (a late no, a lock). Idempotent by round.
     RaiseAgain(Box<Raise>),
+    /// Asks for approval on the phone; its receipt's message id is the transaction.
+    StartPush(Box<PushRequest>),
+    /// Waits for the answer on the phone; its receipt's message id is a [`PushVerdict`]'s name.
+    AwaitPush {
+        case: CaseId,
+        challenge: CaseId,
+        transaction: String,
+        /// It is not waited for any longer than this.
+        until: Timestamp,
+    },
+}
+
+/// One push: what the phone shows, and for which challenge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PushRequest {
+    pub challenge: CaseId,
+    /// The question the form was opened for.
+    pub case: CaseId,
+    /// The name at the push service.
+    pub user: String,
+    /// Label and value, in the order in which the phone shows them.
+    pub info: Vec<(String, String)>,
+}
+
+/// What was answered on the phone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushVerdict {
+    Approved,
+    Refused,
+    /// Refused and reported as fraud.
+    Fraud,
+    /// Nobody answered, or the service gave up.
+    Unanswered,
+}
+
+impl PushVerdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Refused => "refused",
+            Self::Fraud => "fraud",
+            Self::Unanswered => "unanswered",
+        }
+    }
+
+    /// A word that is none approves nothing.
+    pub fn parse(word: &str) -> Self {
+        [Self::Approved, Self::Refused, Self::Fraud]
+            .into_iter()
+            .find(|verdict| verdict.name() == word)
+            .unwrap_or(Self::Unanswered)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,6 +229,16 @@ pub struct Form {
     pub given: Option<Untrusted>,
     /// Every asked, unanswered question, the one answered with yes first.
     pub ticks: Vec<TickOption>,
+    /// A code can prove it.
+    #[serde(default = "yes")]
+    pub code: bool,
+    /// A push to the phone can prove it.
+    #[serde(default)]
+    pub push: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -241,6 +303,10 @@ pub enum CodeRefusal {
     Unavailable,
     ExplanationMissing,
     NotEnrolled,
+    /// Nobody answered the push.
+    PushUnanswered,
+    /// No push could be sent or waited for.
+    PushUnavailable,
 }
 
 impl machine::Effect for Effect {
@@ -249,6 +315,8 @@ impl machine::Effect for Effect {
             Self::Send(_) => "send",
             Self::Edit { .. } => "edit",
             Self::RaiseAgain(_) => "raise_again",
+            Self::StartPush(_) => "start_push",
+            Self::AwaitPush { .. } => "await_push",
         }
     }
 
@@ -256,13 +324,17 @@ impl machine::Effect for Effect {
         match self {
             Self::Send(_) | Self::Edit { .. } => "chat".to_owned(),
             Self::RaiseAgain(_) => "escalation".to_owned(),
+            // One that is still waited for holds up no other.
+            Self::StartPush(push) => format!("factor/{}", push.challenge),
+            Self::AwaitPush { challenge, .. } => format!("factor/{challenge}"),
         }
     }
 
     fn case(&self) -> Option<CaseId> {
         match self {
             Self::Send(message) | Self::Edit { message, .. } => message.case,
-            Self::RaiseAgain(_) => None,
+            // What is on somebody's phone is waited for also after the case: it may be refused there.
+            Self::RaiseAgain(_) | Self::StartPush(_) | Self::AwaitPush { .. } => None,
         }
     }
 }

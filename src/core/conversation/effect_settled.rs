@@ -9,7 +9,7 @@ use crate::core::record::Who;
 use crate::core::time::Timestamp;
 use crate::core::working_hours;
 
-use super::effect::{Content, Effect, Outgoing};
+use super::effect::{Content, Effect, Outgoing, PushVerdict};
 use super::event::Reply;
 use super::open_case::{Case, Phase};
 use super::pages::End;
@@ -32,6 +32,18 @@ impl Turn<'_> {
                 self.record(raise.id, "page_failed", Who::Bot, reason.clone());
             }
             (Effect::RaiseAgain(_), Settlement::Done(_)) => {}
+            (Effect::StartPush(push), Settlement::Done(receipt)) => {
+                self.push_sent(push, &receipt.message_id);
+            }
+            (Effect::StartPush(push), Settlement::Impossible { reason }) => {
+                self.push_failed(push.challenge, reason);
+            }
+            (Effect::AwaitPush { challenge, .. }, Settlement::Done(receipt)) => {
+                self.push_answered(*challenge, PushVerdict::parse(&receipt.message_id));
+            }
+            (Effect::AwaitPush { challenge, .. }, Settlement::Impossible { reason }) => {
+                self.push_failed(*challenge, reason);
+            }
         }
         Reply::Taken
     }

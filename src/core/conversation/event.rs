@@ -37,6 +37,13 @@ pub enum Event {
         explanation: Untrusted,
         proof: Option<Proof>,
     },
+    /// The form asked for a push to the phone instead of a code.
+    PushRequested {
+        inbound: Inbound,
+        case: CaseId,
+        ticks: Vec<Tick>,
+        explanation: Untrusted,
+    },
     /// Time came, or may have come.
     Woken,
     /// An effect of ours ended.
@@ -140,6 +147,7 @@ impl Event {
             Self::ButtonPressed { .. } => "button_pressed",
             Self::TextTyped { .. } => "text_typed",
             Self::FormSubmitted { .. } => "form_submitted",
+            Self::PushRequested { .. } => "push_requested",
             Self::Woken => "woken",
             Self::EffectSettled { .. } => "effect_settled",
             Self::CaseClosed { .. } => "case_closed",

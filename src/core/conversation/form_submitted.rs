@@ -14,6 +14,7 @@ use super::effect::{CodeRefusal, Content};
 use super::event::{Inbound, Proof, Reply, Tick};
 use super::open_case::{Case, Phase};
 use super::pages::End;
+use super::push_requested::NO_FACTOR;
 use super::turn::Turn;
 
 /// This many refused codes without a good one between lock the employee.
@@ -33,48 +34,14 @@ impl Turn<'_> {
         explanation: &Untrusted,
         proof: Option<&Proof>,
     ) -> Reply {
-        let Some(case) = self.next.cases.get(&id) else {
-            if !self.may_answer(inbound, None) {
-                return self.refuse_stranger(None);
-            }
-            return Reply::NotFound;
+        let (ticks, explanation) = match self.form_came(inbound, id, ticks, explanation) {
+            Ok(came) => came,
+            Err(reply) => return reply,
         };
-        if !self.may_answer(inbound, Some(case)) || !case.sent {
-            return self.refuse_stranger(Some(id));
-        }
-        let (open, revision) = (case.is_open(), case.revision);
-        if self.next.has_seen(&inbound.event_id) {
-            return self.already_answered(id, "the same event again");
-        }
-        self.next.remember_event(&inbound.event_id);
-        // Invisible characters explain nothing.
-        let explanation = &Untrusted::new(explanation.plain(MAX_EXPLANATION_CHARS));
-        if !open && !self.any_open(ticks, inbound) {
-            return self.late_note(id, "yes with a code");
-        }
-        let ticks = if ticks.is_empty() && open {
-            // A form with one question needs no tick; its case stopped folding at the yes.
-            vec![Tick { case: id, revision }]
-        } else {
-            self.answerable(ticks, inbound)
-        };
-        if ticks.is_empty() {
-            return refused("Please tick the questions you answer with yes.");
-        }
-        let locked = self.next.is_locked(self.now());
-        if locked || !self.next.is_enrolled() {
-            for tick in &ticks {
-                self.begin(tick, explanation);
-            }
-            self.end_unproved(&ticks, locked);
-            return if locked {
-                refused("Codes are locked for now; the security team has been told.")
-            } else {
-                Reply::Taken
-            };
-        }
-        if let Err(reply) = self.explain(&ticks, explanation) {
-            return reply;
+        if ticks.iter().any(|tick| !self.code_counts(tick.case)) {
+            return refused(
+                "A code is not enough for this: please use the button that sends a request to your phone.",
+            );
         }
         match proof {
             None => refused("Please enter the code from your authenticator app."),
@@ -89,10 +56,66 @@ impl Turn<'_> {
                 }
                 self.next.last_step = Some(*step);
                 self.next.refused = 0;
-                self.code_accepted(&ticks, explanation);
+                self.code_accepted(&ticks, &explanation);
                 Reply::Taken
             }
         }
+    }
+
+    /// What every use of the form begins with, by code or by push: whose it is, for which questions,
+    /// and with which words. `Err`: that is the answer already.
+    pub fn form_came(
+        &mut self,
+        inbound: &Inbound,
+        id: CaseId,
+        ticks: &[Tick],
+        explanation: &Untrusted,
+    ) -> Result<(Vec<Tick>, Untrusted), Reply> {
+        let Some(case) = self.next.cases.get(&id) else {
+            if !self.may_answer(inbound, None) {
+                return Err(self.refuse_stranger(None));
+            }
+            return Err(Reply::NotFound);
+        };
+        if !self.may_answer(inbound, Some(case)) || !case.sent {
+            return Err(self.refuse_stranger(Some(id)));
+        }
+        let (open, revision) = (case.is_open(), case.revision);
+        if self.next.has_seen(&inbound.event_id) {
+            return Err(self.already_answered(id, "the same event again"));
+        }
+        self.next.remember_event(&inbound.event_id);
+        // Invisible characters explain nothing.
+        let explanation = Untrusted::new(explanation.plain(MAX_EXPLANATION_CHARS));
+        if !open && !self.any_open(ticks, inbound) {
+            return Err(self.late_note(id, "yes with a proof"));
+        }
+        let ticks = if ticks.is_empty() && open {
+            // A form with one question needs no tick; its case stopped folding at the yes.
+            vec![Tick { case: id, revision }]
+        } else {
+            self.answerable(ticks, inbound)
+        };
+        if ticks.is_empty() {
+            return Err(refused("Please tick the questions you answer with yes."));
+        }
+        let locked = self.next.is_locked(self.now());
+        let (unproved, ticks): (Vec<Tick>, Vec<Tick>) = ticks
+            .into_iter()
+            .partition(|tick| locked || !self.can_prove(tick.case));
+        for tick in &unproved {
+            self.begin(tick, &explanation);
+        }
+        self.end_unproved(&unproved, locked);
+        if ticks.is_empty() {
+            return Err(if locked {
+                refused("Codes are locked for now; the security team has been told.")
+            } else {
+                Reply::Taken
+            });
+        }
+        self.explain(&ticks, &explanation)?;
+        Ok((ticks, explanation))
     }
 
     fn any_open(&self, ticks: &[Tick], inbound: &Inbound) -> bool {
@@ -116,7 +139,7 @@ impl Turn<'_> {
     }
 
     /// A tick is a yes: from here on nothing is folded in.
-    fn begin(&mut self, tick: &Tick, explanation: &Untrusted) {
+    pub fn begin(&mut self, tick: &Tick, explanation: &Untrusted) {
         let now = self.now();
         let Some(case) = self.next.cases.get_mut(&tick.case) else {
             return;
@@ -140,7 +163,7 @@ impl Turn<'_> {
                     "said yes while locked after wrong codes",
                 )
             } else {
-                (Outcome::Unverifiable, "said yes, but has no second factor")
+                (Outcome::Unverifiable, NO_FACTOR)
             };
             let end = End::because(outcome, because).by(self.employee_did());
             self.end(tick.case, end);
@@ -191,7 +214,7 @@ impl Turn<'_> {
     }
 
     /// Its revision rose while the form was open: it stays open and is asked afresh.
-    fn outdated(&mut self, id: CaseId) {
+    pub fn outdated(&mut self, id: CaseId) {
         if let Some(case) = self.next.cases.get_mut(&id) {
             case.folding_over = true;
             case.freshened = true;
@@ -267,7 +290,7 @@ impl Turn<'_> {
     }
 }
 
-fn refused(message: &str) -> Reply {
+pub fn refused(message: &str) -> Reply {
     Reply::ProofRefused {
         message: message.to_owned(),
     }

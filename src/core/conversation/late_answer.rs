@@ -35,6 +35,11 @@ impl Turn<'_> {
 
     /// *That wasn't me after all*, the word `report`, or a no after the end.
     pub fn late_no(&mut self, id: CaseId, words: &Untrusted) -> Reply {
+        self.late_no_at(id, words, Severity::High)
+    }
+
+    /// The same, paged as urgently as said.
+    pub fn late_no_at(&mut self, id: CaseId, words: &Untrusted, urgency: Severity) -> Reply {
         let Some(case) = self.next.cases.get(&id) else {
             return Reply::NotFound;
         };
@@ -56,7 +61,7 @@ impl Turn<'_> {
                     ended.revoked = true;
                     ended.snoozed_until = None;
                     ended.not_me_until = None;
-                    ended.paged = Some(Severity::High);
+                    ended.paged = Some(urgency);
                 }
                 case.rounds
             }
@@ -73,7 +78,7 @@ impl Turn<'_> {
             let page = raise(
                 &view,
                 round,
-                Severity::High,
+                urgency,
                 &because,
                 notes,
                 taken_back.related,

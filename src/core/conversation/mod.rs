@@ -15,6 +15,8 @@ mod late_answer;
 pub mod open_case;
 mod operator_acted;
 mod pages;
+mod push_answered;
+mod push_requested;
 mod rebuilt;
 pub mod snooze;
 mod snooze_changed;
@@ -22,7 +24,7 @@ pub mod state;
 mod text_typed;
 mod turn;
 
-pub use effect::{Content, Effect, Outgoing};
+pub use effect::{Content, Effect, Outgoing, PushRequest, PushVerdict};
 pub use event::{Answer, Event, Inbound, Proof, Reply, Tick};
 pub use snooze::SnoozeRow;
 pub use state::Conversation;

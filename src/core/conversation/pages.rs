@@ -100,6 +100,9 @@ impl Turn<'_> {
             case.rounds = 1;
         }
         let case = case.clone();
+        if end.outcome != Outcome::Verified {
+            self.void_push(id);
+        }
         let view = self.view(&case);
         self.withdraw.push(id);
         self.record(id, "case_closed", end.who, end.because.clone());

@@ -78,7 +78,8 @@ pub fn rebuilt(
         Some(
             event @ (Event::ButtonPressed { .. }
             | Event::TextTyped { .. }
-            | Event::FormSubmitted { .. }),
+            | Event::FormSubmitted { .. }
+            | Event::PushRequested { .. }),
         ) if step.births.is_empty() => {
             let who = key.subject();
             step.births.push(Raise {

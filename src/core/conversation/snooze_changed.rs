@@ -9,6 +9,7 @@ use crate::core::record::Who;
 
 use super::event::Reply;
 use super::pages::End;
+use super::push_requested::PUSH;
 use super::snooze::Snooze;
 use super::turn::Turn;
 
@@ -84,12 +85,11 @@ impl Turn<'_> {
         case.answered_at.get_or_insert(now);
         let snooze = Snooze::after_verified(case, now);
         let until = snooze.as_ref().map(|s| s.until);
-        self.record(
-            id,
-            "code_accepted",
-            who.clone(),
-            format!("proved by {factor}"),
-        );
+        let event = match factor {
+            PUSH => "push_approved",
+            _ => "code_accepted",
+        };
+        self.record(id, event, who.clone(), format!("proved by {factor}"));
         let end = End::because(Outcome::Verified, "said yes, and proved it");
         self.end(
             id,

@@ -14,6 +14,7 @@ use crate::core::time::Timestamp;
 use super::effect::Effect;
 use super::event::{Event, Reply};
 use super::open_case::Case;
+use super::push_requested::Push;
 use super::snooze::Snooze;
 use super::turn::Turn;
 
@@ -62,6 +63,12 @@ pub struct Conversation {
     /// When the locks of the last day began: each doubles the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) locks: Vec<Timestamp>,
+    /// The push that is on the phone, or on its way there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) push: Option<Push>,
+    /// When the pushes of the last hour were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) pushes: Vec<Timestamp>,
     /// The day of the last greeting, in the employee's zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) greeted: Option<jiff::civil::Date>,
@@ -123,6 +130,8 @@ impl Conversation {
         }
         self.locks
             .retain(|began| now.since(*began) < LATE_NO_WINDOW);
+        self.pushes
+            .retain(|at| now.since(*at) < super::push_requested::CAP_WINDOW);
         if self.cases.is_empty() {
             self.events.clear();
         }
@@ -171,6 +180,8 @@ impl Machine for Conversation {
             refused: 0,
             locked_until: None,
             locks: Vec::new(),
+            push: None,
+            pushes: Vec::new(),
             greeted: None,
             flooded: false,
         }
@@ -199,6 +210,12 @@ impl Machine for Conversation {
                 explanation,
                 proof,
             } => turn.form_submitted(inbound, *case, ticks, explanation, proof.as_ref()),
+            Event::PushRequested {
+                inbound,
+                case,
+                ticks,
+                explanation,
+            } => turn.push_requested(inbound, *case, ticks, explanation),
             Event::Woken => Reply::Taken,
             Event::EffectSettled { effect, settlement } => turn.effect_settled(effect, settlement),
             Event::CaseClosed {

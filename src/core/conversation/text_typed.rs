@@ -187,7 +187,7 @@ impl Turn<'_> {
         match command {
             Command::Help | Command::Hi => {
                 let name = self.person().map(|p| p.name.clone()).unwrap_or_default();
-                let enrolled = self.next.is_enrolled();
+                let enrolled = self.has_factor();
                 self.say(None, Content::Help { name, enrolled });
                 Reply::Taken
             }
@@ -205,7 +205,7 @@ impl Turn<'_> {
                     })
                     .collect();
                 let open = self.open_questions();
-                let enrolled = self.next.is_enrolled();
+                let enrolled = self.has_factor();
                 self.say(
                     None,
                     Content::Status {

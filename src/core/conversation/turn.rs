@@ -237,6 +237,8 @@ impl<'a> Turn<'a> {
             explanation: case.policy.explanation,
             given: case.explanation.clone(),
             ticks,
+            code: self.takes_code(case),
+            push: self.takes_push(case),
         }
     }
 

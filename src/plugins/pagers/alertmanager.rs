@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::Client;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::core::ids::{CaseId, OperatorName};
 use crate::core::page::Page;
@@ -24,6 +26,8 @@ use super::{PAGE_LABEL, Pager, PagerError, text};
 
 /// Well above what a busy Alertmanager needs, well below what a human waits for.
 pub const DEFAULT_REFRESH: Duration = Duration::from_secs(60);
+/// More than two servers' clocks usually differ by.
+const SURELY_OVER: Duration = Duration::from_secs(60);
 const ALERT_NAME: &str = "SecuritybotPage";
 
 pub struct AlertmanagerPager {
@@ -33,7 +37,7 @@ pub struct AlertmanagerPager {
     client: Client,
     clock: Clock,
     /// What stands in Alertmanager, by escalation: the newest page, what it replaced but may still
-    /// stand, and since when. Lost at a restart: then forerunners lapse at their `endsAt` instead.
+    /// stand, and since when. Lost at a restart: then Alertmanager is asked.
     standing: Mutex<BTreeMap<CaseId, Standing>>,
 }
 
@@ -43,6 +47,16 @@ struct Standing {
     since: Timestamp,
     /// Labels whose end Alertmanager has not confirmed yet.
     replaced: Vec<(Value, Timestamp)>,
+    /// Nothing else can stand: this process began it, or has asked Alertmanager.
+    complete: bool,
+}
+
+/// An alert as `GET /api/v2/alerts` lists it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    labels: Value,
+    starts_at: String,
 }
 
 impl AlertmanagerPager {
@@ -80,20 +94,60 @@ impl AlertmanagerPager {
         }
     }
 
+    /// The pages of this one's escalation, other than this one, that an earlier process left standing.
+    async fn left_behind(&self, page: &Page) -> Result<Vec<(Value, Timestamp)>, PagerError> {
+        let filters = [
+            ("filter", format!("alertname=\"{ALERT_NAME}\"")),
+            ("filter", format!("case=\"{}\"", page.id)),
+        ];
+        let address = Url::parse_with_params(&format!("{}/api/v2/alerts", self.url), filters)
+            .map_err(|error| PagerError::Unavailable(format!("{}: {error}", self.url)))?;
+        let answer = outgoing::send(self.client.get(address)).await?;
+        let found: Vec<Found> = answer
+            .json()
+            .await
+            .map_err(|error| PagerError::Unavailable(outgoing::describe(error)))?;
+        let own = labels(page);
+        let others = found.into_iter().filter(|found| found.labels != own);
+        Ok(others
+            .filter_map(|found| {
+                let since = Timestamp::parse_rfc3339(&found.starts_at)?;
+                Some((found.labels, since))
+            })
+            .collect())
+    }
+
+    /// What this process does not know because another began it. `false`: it could not be learned; what
+    /// is left then lapses at its `endsAt`, which is no reason to hold back a page or an end.
+    async fn learn(
+        &self,
+        page: &Page,
+        known: Option<&Standing>,
+    ) -> (Vec<(Value, Timestamp)>, bool) {
+        if known.is_some_and(|known| known.complete) {
+            return (Vec::new(), true);
+        }
+        match self.left_behind(page).await {
+            Ok(left) => (left, true),
+            Err(error) => {
+                tracing::debug!(pager = self.name, %error, "what stands could not be read");
+                (Vec::new(), false)
+            }
+        }
+    }
+
     /// Ends the page and whatever else of its escalation stands.
     async fn end(&self, page: &Page) -> Result<(), PagerError> {
-        let now = (self.clock)();
         let known = self.standing().get(&page.id).cloned();
+        let (mut others, _) = self.learn(page, known.as_ref()).await;
+        let now = (self.clock)();
         let mut alerts = vec![ended(&labels(page), now, now)];
-        if let Some(known) = &known {
-            alerts.push(ended(&labels(&known.page), known.since, now));
-            alerts.extend(
-                known
-                    .replaced
-                    .iter()
-                    .map(|(labels, since)| ended(labels, *since, now)),
-            );
+        if let Some(known) = known {
+            others.push((labels(&known.page), known.since));
+            others.extend(known.replaced);
         }
+        let others = others.iter();
+        alerts.extend(others.map(|(labels, since)| ended(labels, *since, now)));
         self.post(&alerts).await?;
         self.standing().remove(&page.id);
         Ok(())
@@ -112,8 +166,10 @@ impl Pager for AlertmanagerPager {
 
     /// A late refresh of a page that has been replaced refreshes its successor.
     async fn page(&self, page: &Page) -> Result<(), PagerError> {
+        let known = self.standing().get(&page.id).cloned();
+        let (left, complete) = self.learn(page, known.as_ref()).await;
         let now = (self.clock)();
-        let next = match self.standing().get(&page.id).cloned() {
+        let mut next = match known {
             Some(known) if rank(&known.page) > rank(page) => known,
             Some(known) if labels(&known.page) == labels(page) => Standing {
                 page: page.clone(),
@@ -125,14 +181,24 @@ impl Pager for AlertmanagerPager {
                     page: page.clone(),
                     since: now,
                     replaced: known.replaced,
+                    complete,
                 }
             }
             None => Standing {
                 page: page.clone(),
                 since: now,
                 replaced: Vec::new(),
+                complete,
             },
         };
+        // What outranks it is left alone: its own refresh comes, and then this one is replaced.
+        let (own, newest) = (labels(&next.page), rank(&next.page));
+        let (older, newer): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .filter(|(labels, _)| *labels != own)
+            .partition(|(labels, _)| rank_of(labels) < newest);
+        next.replaced.extend(older);
+        next.complete = complete && newer.is_empty();
         let mut alerts = vec![self.firing(&next, now)];
         alerts.extend(
             next.replaced
@@ -190,11 +256,23 @@ fn rank(page: &Page) -> (u32, u32, u32) {
     (page.round, page.level, page.repeat)
 }
 
+/// The same from the labels of a page that stands.
+fn rank_of(labels: &Value) -> (u32, u32, u32) {
+    let number = |name: &str| {
+        let text = labels[name].as_str().unwrap_or_default();
+        text.parse().unwrap_or(0)
+    };
+    (number("round"), number("level"), number("repeat"))
+}
+
+/// Over well before `now`: an end that is still to come by Alertmanager's clock, be it by a millisecond,
+/// is none, and the later `endsAt` of the standing page is kept.
 fn ended(labels: &Value, since: Timestamp, now: Timestamp) -> Value {
+    let end = now.before(SURELY_OVER);
     json!({
         "labels": labels,
-        "startsAt": since.min(now).to_rfc3339(),
-        "endsAt": now.to_rfc3339(),
+        "startsAt": since.min(end).to_rfc3339(),
+        "endsAt": end.to_rfc3339(),
     })
 }
 

@@ -34,6 +34,20 @@ pub(super) async fn answer(
     };
     let said = match (post.case(), parse_answer(post.field("answer"))) {
         (Some((case, revision)), Some(answer)) => {
+            // An id from elsewhere answers nothing, and nobody is paged about it.
+            match chat
+                .history
+                .is_about(&post.visitor.identity.user, case)
+                .await
+            {
+                Ok(true) => {}
+                Ok(false) => {
+                    let employee = &post.visitor.identity.user;
+                    tracing::warn!(employee, %case, "an answer to a question of somebody else was refused");
+                    return post.answer(&chat, not_open(), Feedback::default()).await;
+                }
+                Err(error) => return unavailable(&error),
+            }
             let done = format!("{case}/{revision}/{}", answer_word(&answer));
             match post.event_id(&done) {
                 Some(id) => {
@@ -151,14 +165,24 @@ pub(super) async fn confirm(
         };
         return post.answer(&chat, said, feedback).await;
     }
-    let Some(id) = post.event_id("confirmed") else {
+    let pushed = !post.field("push").is_empty();
+    let Some(id) = post.event_id(if pushed { "pushed" } else { "confirmed" }) else {
         return post.answer(&chat, unreadable(), feedback).await;
     };
-    let action = ChatAction::Submitted {
-        case,
-        ticks,
-        explanation: Untrusted::new(explanation),
-        code: code(post.field("code")),
+    let explanation = Untrusted::new(explanation);
+    let action = if pushed {
+        ChatAction::PushRequested {
+            case,
+            ticks,
+            explanation,
+        }
+    } else {
+        ChatAction::Submitted {
+            case,
+            ticks,
+            explanation,
+            code: code(post.field("code")),
+        }
     };
     let said = say_what(post.deliver(&chat, id, action).await);
     post.answer(&chat, said, feedback).await

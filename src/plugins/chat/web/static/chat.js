@@ -13,6 +13,8 @@
   let unseen = 0;
   let over = false;
   let source = null;
+  // The message that was answered last: its buttons lose the focus while the answer is on its way.
+  let acted = null;
 
   // --- showing messages
 
@@ -41,7 +43,8 @@
       else if (field.value) same.value = field.value;
       if (document.activeElement === field) queueMicrotask(() => same.focus());
     }
-    if (!from.querySelector(".proof") && to.querySelector(".proof") && from.contains(document.activeElement)) {
+    const hadFocus = from.contains(document.activeElement) || (from.id === acted && document.activeElement === document.body);
+    if (!from.querySelector(".proof") && to.querySelector(".proof") && hadFocus) {
       queueMicrotask(() => (to.querySelector(".proof textarea") || to).focus());
     }
   };
@@ -64,12 +67,22 @@
     if (old ? stick && fresh === list.lastElementChild && !fresh.contains(document.activeElement) : stick || item.fresh) toBottom();
   };
 
+  // What came over the stream while a history was on its way is newer than that history.
+  const shown = new Map();
+  let tick = 0;
+  const showAsOf = (when, item) => {
+    if ((shown.get(item.id) || 0) > when) return;
+    shown.set(item.id, when);
+    show(item);
+  };
+
   const sync = async () => {
+    const asked = ++tick;
     try {
       const answer = await fetch("/chat/messages", { headers: { Accept: "application/json" } });
       if (answer.status === 401) return ended((await answer.json()).message);
       if (!answer.ok) return;
-      for (const item of (await answer.json()).messages) show(item);
+      for (const item of (await answer.json()).messages) showAsOf(asked, item);
     } catch { /* the stream says when we are back */ }
   };
 
@@ -93,7 +106,7 @@
     source.addEventListener("refresh", sync);
     source.addEventListener("message", (event) => {
       const item = JSON.parse(event.data);
-      show(item);
+      showAsOf(++tick, item);
       if (item.fresh) announce(item);
     });
     source.addEventListener("error", () => {
@@ -148,6 +161,8 @@
     if (button && button.name) fields.set(button.name, button.value);
     const buttons = [...form.querySelectorAll("button")];
     const focused = document.activeElement;
+    const around = form.closest(".message");
+    acted = around && around.id;
     complain(form, "");
     buttons.forEach((b) => { b.disabled = true; });
     let renew = false;

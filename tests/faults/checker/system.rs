@@ -1,0 +1,164 @@
+//! The bot as a machine: order, limits, manners, and that nothing is left over.
+
+use std::collections::BTreeMap;
+
+use super::super::history::What;
+use super::view::View;
+
+/// 503 within this long while nothing can be made durable (and what a loaded machine adds).
+const REFUSED_WITHIN_US: u64 = 2_000_000 + 1_500_000;
+/// A bot with a few hundred cases needs a fraction of this.
+const MEMORY_KIB: u64 = 600 * 1024;
+/// A clock's rounding of whole seconds.
+const MANNERS_US: u64 = 900_000;
+
+/// Records of a partition come in order (the first time each), revisions of a case never fall.
+pub fn versions_rise(view: &View<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut highest: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut bodies: BTreeMap<&str, &serde_json::Value> = BTreeMap::new();
+    for event in view.events {
+        let What::Record { id, body, applied } = &event.what else {
+            continue;
+        };
+        let Some((partition, number)) = id.split_once('-') else {
+            continue;
+        };
+        let Ok(number) = number.parse::<u64>() else {
+            continue;
+        };
+        if bodies.insert(id, body).is_some_and(|before| before != body) {
+            wrong.push(format!("record {id} came with two bodies"));
+        }
+        let before = highest.entry(partition).or_insert(0);
+        if *applied && number > *before + 1 {
+            wrong.push(format!("record {id} came after {partition}-{before}"));
+        }
+        if *applied {
+            *before = number.max(*before);
+        }
+    }
+    let mut revisions: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in view.events {
+        if let What::Case { case } = &event.what
+            && let (Some(id), Some(revision)) = (case["id"].as_str(), case["revision"].as_u64())
+        {
+            let before = revisions.entry(id).or_insert(revision);
+            if revision < *before {
+                wrong.push(format!(
+                    "case {id} fell from revision {before} to {revision}"
+                ));
+            }
+            *before = revision;
+        }
+    }
+    wrong
+}
+
+pub fn refused_in_time(view: &View<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut sent: BTreeMap<u64, u64> = BTreeMap::new();
+    for event in view.events {
+        match &event.what {
+            What::AlertSent { request, .. } => {
+                sent.insert(*request, event.t);
+            }
+            // No answer is the doing of a dead or frozen node.
+            What::AlertAnswered {
+                request,
+                alert,
+                status,
+                ..
+            } if *status != 0 => {
+                let took = sent.get(request).map_or(0, |from| event.t - from);
+                let from = event.t - took;
+                let store_out = view.outages.iter().any(|(began, ended, blocks)| {
+                    *blocks == "store" && *began <= from && event.t <= *ended
+                });
+                if store_out && took > REFUSED_WITHIN_US {
+                    wrong.push(format!(
+                        "alert {alert} waited {} ms for its {status}",
+                        took / 1000
+                    ));
+                }
+                if store_out && *status == 202 && wrote_while_impossible(view, from, event.t) {
+                    wrong.push(format!(
+                        "alert {alert} was acknowledged while nothing could be made durable"
+                    ));
+                }
+            }
+            What::Memory { node, kib } if *kib > MEMORY_KIB => {
+                wrong.push(format!("node {node} used {kib} KiB"));
+            }
+            _ => {}
+        }
+    }
+    wrong
+}
+
+/// An outage that is called total lets nothing through.
+fn wrote_while_impossible(view: &View<'_>, from: u64, to: u64) -> bool {
+    view.events.iter().any(|event| {
+        matches!(&event.what, What::FaultBegan { fault, .. } if fault.contains("total"))
+            && event.t < from
+            && view
+                .outages
+                .iter()
+                .any(|(began, ended, _)| *began == event.t && to < *ended)
+    })
+}
+
+pub fn waits_when_asked(view: &View<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut until: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in view.events {
+        match &event.what {
+            What::AskedToWait { id, seconds } => {
+                until.insert(id, event.t + seconds * 1_000_000);
+            }
+            What::Page { id, .. } | What::Record { id, .. } => {
+                if let Some(until) = until.remove(id.as_str())
+                    && event.t + MANNERS_US < until
+                {
+                    wrong.push(format!(
+                        "{id} came {} ms before it was asked to",
+                        (until - event.t) / 1000
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    wrong
+}
+
+pub fn journal_whole(view: &View<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for event in view.events {
+        if let What::Rest {
+            journal_whole: false,
+            journal_said,
+            ..
+        } = &event.what
+        {
+            wrong.push(format!("journal verify says: {journal_said}"));
+        }
+    }
+    wrong
+}
+
+pub fn nothing_left(view: &View<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for event in view.events {
+        if let What::Rest {
+            backlog, outbox, ..
+        } = &event.what
+            && (*backlog, *outbox) != (0, 0)
+        {
+            wrong.push(format!(
+                "at rest {backlog} alerts and {outbox} effects or records are left"
+            ));
+        }
+    }
+    wrong
+}

@@ -1,0 +1,449 @@
+//! A checker that never fails is worthless: a whole little history passes, and each invariant is broken
+//! once by the smallest change of it.
+
+use serde_json::{Value, json};
+
+use super::kit::checker::{INVARIANTS, check};
+use super::kit::history::{Event, What};
+
+/// The wall clock at the run's begin.
+const BEGAN: i64 = 1_800_000_000_000;
+
+fn at(ms: u64, what: What) -> Event {
+    Event {
+        t: ms * 1000,
+        wall: BEGAN + i64::try_from(ms).unwrap(),
+        what,
+    }
+}
+
+fn instant(ms: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(BEGAN + ms).unwrap();
+    at.to_string()
+}
+
+fn sent(request: u64, alert: &str, principal: &str, rule: &str) -> What {
+    What::AlertSent {
+        request,
+        alert: alert.to_owned(),
+        body: json!({"id": alert, "principal": principal, "rule": rule}),
+    }
+}
+
+fn answered(request: u64, alert: &str, status: u16, verdict: &str) -> What {
+    What::AlertAnswered {
+        request,
+        alert: alert.to_owned(),
+        status,
+        verdict: Some(verdict.to_owned()),
+    }
+}
+
+fn shown(employee: &str, message: &str, case: &str, live: bool) -> What {
+    What::Shown {
+        employee: employee.to_owned(),
+        message: message.to_owned(),
+        case: case.to_owned(),
+        revision: 1,
+        question: true,
+        live,
+    }
+}
+
+fn acted(act: u64, by: &str, case: &str, action: &str, step: Option<i64>) -> What {
+    What::Acted {
+        act,
+        by: by.to_owned(),
+        case: case.to_owned(),
+        revision: 1,
+        action: action.to_owned(),
+        ticks: step.map(|_| (case.to_owned(), 1)).into_iter().collect(),
+        step,
+    }
+}
+
+fn act_answered(act: u64, status: u16) -> What {
+    What::ActAnswered {
+        act,
+        status,
+        said: String::new(),
+    }
+}
+
+fn case(id: &str, who: &str, rule: &str, alert: &str, outcome: Option<&str>, closed: i64) -> Value {
+    json!({"id": id, "employee": who, "principal": who, "rule": rule, "severity": "high",
+        "context": {"host": "web-3"}, "state": if outcome.is_some() { "closed" } else { "asked" },
+        "outcome": outcome, "alerts": [{"source": "local", "id": alert}], "revision": 1,
+        "snoozed_by": null, "factor": if outcome == Some("verified") { json!("totp") } else { json!(null) },
+        "deadline": instant(5_000), "closed_at": outcome.map(|_| instant(closed))})
+}
+
+fn told(case: Value) -> What {
+    What::Case { case }
+}
+
+fn page(case: &str, repeat: u32) -> What {
+    What::Page {
+        id: format!("{case}:1:1.{repeat}"),
+        applied: true,
+        body: json!({"kind": "case", "key": format!("{case}:1:1"), "round": 1, "level": 1,
+            "case": {"id": case}}),
+    }
+}
+
+fn record(number: u64, event: &str, case: &str) -> What {
+    What::Record {
+        id: format!("0-{number}"),
+        applied: true,
+        body: json!({"event": event, "case_id": case, "case": null}),
+    }
+}
+
+fn rest() -> What {
+    What::Rest {
+        backlog: 0,
+        outbox: 0,
+        journal_whole: true,
+        journal_said: "whole".to_owned(),
+    }
+}
+
+/// alice proves her yes, is snoozed then; bob says no; carol says nothing.
+fn whole() -> Vec<Event> {
+    let mut snoozed = case("S", "alice", "ask", "a4", Some("snoozed"), 4_000);
+    snoozed["snoozed_by"] = json!("A");
+    vec![
+        at(
+            0,
+            What::Began {
+                seed: 1,
+                store: "none".to_owned(),
+                crashes_only: true,
+            },
+        ),
+        at(10, sent(1, "a1", "alice", "ask")),
+        at(20, answered(1, "a1", 202, "accepted")),
+        at(30, sent(2, "a2", "bob", "ask")),
+        at(40, answered(2, "a2", 202, "accepted")),
+        at(50, sent(3, "a3", "carol", "quiet")),
+        at(60, answered(3, "a3", 202, "accepted")),
+        at(100, shown("alice", "m1", "A", true)),
+        at(110, shown("bob", "m2", "B", true)),
+        at(120, shown("carol", "m3", "C", true)),
+        at(130, told(case("A", "alice", "ask", "a1", None, 0))),
+        at(900, acted(1, "alice", "A", "confirm", Some(7))),
+        at(1_000, act_answered(1, 200)),
+        at(1_010, record(1, "case_closed", "A")),
+        at(1_020, shown("alice", "m1", "A", false)),
+        at(1_900, acted(2, "bob", "B", "no", None)),
+        at(2_000, act_answered(2, 200)),
+        at(2_010, record(2, "case_closed", "B")),
+        at(2_020, shown("bob", "m2", "B", false)),
+        at(2_100, page("B", 0)),
+        at(3_000, sent(4, "a4", "alice", "ask")),
+        at(4_000, answered(4, "a4", 202, "accepted")),
+        at(5_200, page("C", 0)),
+        at(5_300, shown("carol", "m3", "C", false)),
+        at(
+            9_000,
+            told(case("A", "alice", "ask", "a1", Some("verified"), 1_000)),
+        ),
+        at(
+            9_000,
+            told(case("B", "bob", "ask", "a2", Some("denied"), 2_000)),
+        ),
+        at(
+            9_000,
+            told(case("C", "carol", "quiet", "a3", Some("no_answer"), 5_100)),
+        ),
+        at(9_000, told(snoozed)),
+        at(9_100, rest()),
+    ]
+}
+
+/// The invariants that this history breaks.
+fn broken(events: &[Event]) -> Vec<&'static str> {
+    let mut names: Vec<_> = check(events).iter().map(|found| found.invariant).collect();
+    names.dedup();
+    names
+}
+
+/// What is in the history of that shape is replaced.
+fn with(change: impl Fn(&mut What)) -> Vec<Event> {
+    let mut events = whole();
+    events.iter_mut().for_each(|event| change(&mut event.what));
+    events
+}
+
+/// One more event, in its place.
+fn and(ms: u64, what: What) -> Vec<Event> {
+    let mut events = whole();
+    events.push(at(ms, what));
+    events.sort_by_key(|event| event.t);
+    events
+}
+
+/// The last telling of a case is another one.
+fn tell(id: &str, change: impl Fn(&mut Value)) -> Vec<Event> {
+    with(|what| {
+        if let What::Case { case } = what
+            && case["id"] == id
+            && !case["outcome"].is_null()
+        {
+            change(case);
+        }
+    })
+}
+
+fn without(drop: impl Fn(&What) -> bool) -> Vec<Event> {
+    let mut events = whole();
+    events.retain(|event| !drop(&event.what));
+    events
+}
+
+#[test]
+fn a_whole_history_passes() {
+    assert_eq!(check(&whole()), vec![]);
+}
+
+#[test]
+fn each_invariant_is_broken_by_a_history_of_its_own() {
+    let page_of =
+        |what: &What, case: &str| matches!(what, What::Page { id, .. } if id.starts_with(case));
+    let outage = |fault: &str, from, to| {
+        let mut events = whole();
+        let fault = fault.to_owned();
+        events.push(at(
+            from,
+            What::FaultBegan {
+                fault: fault.clone(),
+                blocks: "store".to_owned(),
+            },
+        ));
+        events.push(at(to, What::FaultEnded { fault }));
+        events
+    };
+    let histories: Vec<(&str, Vec<Event>)> = vec![
+        ("I1", and(70, answered(9, "lost", 202, "accepted"))),
+        (
+            "I1",
+            tell("B", |case| {
+                case["outcome"] = json!(null);
+                case["state"] = json!("queued");
+            }),
+        ),
+        (
+            "I2",
+            and(
+                8_000,
+                told(case("B", "bob", "ask", "a2", Some("verified"), 2_000)),
+            ),
+        ),
+        ("I2", and(8_000, record(3, "case_closed", "B"))),
+        (
+            "I3",
+            tell("B", |case| case["alerts"][0]["id"] = json!("never sent")),
+        ),
+        ("I3", and(150, shown("bob", "m9", "A", false))),
+        ("I4", and(8_000, shown("alice", "m8", "A", false))),
+        ("I5", and(105, shown("alice", "m8", "A", true))),
+        ("I5", and(8_000, shown("alice", "m1", "A", true))),
+        (
+            "I6",
+            without(|what| matches!(what, What::Acted { act: 2, .. })),
+        ),
+        (
+            "I6",
+            and(1_000, acted(3, "carol", "C", "no", None))
+                .into_iter()
+                .chain([at(1_100, act_answered(3, 200))])
+                .collect(),
+        ),
+        (
+            "I7",
+            and(700, acted(3, "bob", "A", "yes", None))
+                .into_iter()
+                .chain([at(701, act_answered(3, 200))])
+                .collect(),
+        ),
+        (
+            "I7",
+            with(|what| {
+                if let What::Acted { ticks, .. } = what {
+                    ticks.iter_mut().for_each(|tick| tick.1 = 9);
+                }
+            }),
+        ),
+        (
+            "I7",
+            with(|what| {
+                if let What::Acted { step, .. } = what {
+                    *step = None
+                }
+            }),
+        ),
+        ("I8", without(|what| page_of(what, "B"))),
+        (
+            "I8",
+            and(
+                6_000,
+                What::Page {
+                    id: "B:again.0".to_owned(),
+                    applied: true,
+                    body: json!({"kind": "case", "key": "B:again", "round": 1, "level": 1, "case": {"id": "B"}}),
+                },
+            ),
+        ),
+        ("I9", {
+            let mut events = without(|what| page_of(what, "B"));
+            events.push(at(40_000, page("B", 0)));
+            events
+        }),
+        (
+            "I10",
+            and(300, told(case("C", "carol", "quiet", "a3", None, 0)))
+                .into_iter()
+                .map(|mut event| {
+                    if let What::Case { case } = &mut event.what
+                        && event.t == 300_000
+                    {
+                        case["deadline"] = json!(instant(7_000));
+                    }
+                    event
+                })
+                .collect(),
+        ),
+        ("I10", and(4_000, page("C", 0))),
+        ("I11", tell("S", |case| case["snoozed_by"] = json!("B"))),
+        (
+            "I11",
+            tell("S", |case| case["severity"] = json!("critical")),
+        ),
+        (
+            "I11",
+            tell("S", |case| case["context"] = json!({"host": "web-4"})),
+        ),
+        (
+            "I11",
+            tell("A", |case| case["closed_at"] = json!(instant(4_500))),
+        ),
+        (
+            "I12",
+            and(
+                9_000,
+                told(case("D", "alice", "ask", "a1", Some("denied"), 2_000)),
+            ),
+        ),
+        ("I12", {
+            let mut events = and(
+                6_000,
+                What::AlertSent {
+                    request: 8,
+                    alert: "a1".to_owned(),
+                    body: json!({"id": "a1", "principal": "alice", "rule": "ask", "title": "altered"}),
+                },
+            );
+            events.push(at(6_100, answered(8, "a1", 202, "duplicates")));
+            events
+        }),
+        ("I13", and(8_000, record(9, "note_added", "B"))),
+        (
+            "I13",
+            and(
+                8_000,
+                told({
+                    let mut fell = case("B", "bob", "ask", "a2", Some("denied"), 2_000);
+                    fell["revision"] = json!(2);
+                    fell
+                }),
+            ),
+        ),
+        (
+            "I14",
+            and(
+                8_000,
+                What::Memory {
+                    node: 0,
+                    kib: 9_000_000,
+                },
+            ),
+        ),
+        ("I14", {
+            let mut events = outage("redis frozen, total#1", 100, 8_900);
+            events.push(at(200, sent(8, "late", "bob", "ask")));
+            events.push(at(
+                6_200,
+                What::AlertAnswered {
+                    request: 8,
+                    alert: "late".to_owned(),
+                    status: 503,
+                    verdict: None,
+                },
+            ));
+            events.sort_by_key(|event| event.t);
+            events
+        }),
+        ("I14", {
+            let mut events = outage("redis frozen, total#1", 2_900, 8_900);
+            events.sort_by_key(|event| event.t);
+            events
+        }),
+        ("I15", {
+            let mut events = and(
+                6_000,
+                What::AskedToWait {
+                    id: "C:1:1.0".to_owned(),
+                    seconds: 5,
+                },
+            );
+            events.push(at(7_000, page("C", 0)));
+            events
+        }),
+        ("I16", {
+            let mut events = and(6_000, acted(3, "alice", "A", "confirm", Some(7)));
+            events.push(at(6_100, act_answered(3, 200)));
+            events
+        }),
+        (
+            "I17",
+            with(|what| {
+                if let What::Rest { journal_whole, .. } = what {
+                    *journal_whole = false
+                }
+            }),
+        ),
+        (
+            "I18",
+            with(|what| {
+                if let What::Rest { outbox, .. } = what {
+                    *outbox = 1
+                }
+            }),
+        ),
+        ("P3", tell("A", |case| case["factor"] = json!(null))),
+        ("P3", tell("A", |case| case["outcome"] = json!("failed"))),
+    ];
+    for (n, (invariant, events)) in histories.iter().enumerate() {
+        let found = broken(events);
+        assert!(
+            found.contains(invariant),
+            "history {n} breaks {invariant}, but the checker found {found:?}"
+        );
+    }
+    for (invariant, _, _) in INVARIANTS {
+        let broken = histories.iter().any(|(name, _)| *name == invariant);
+        assert!(broken, "{invariant} is never broken here");
+    }
+}
+
+/// Lines as the harness writes them are read back as the same events.
+#[test]
+fn a_history_survives_its_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let lines: Vec<String> = whole()
+        .iter()
+        .map(|event| serde_json::to_string(event).unwrap())
+        .collect();
+    std::fs::write(file.path(), lines.join("\n")).unwrap();
+    assert_eq!(super::kit::history::read(file.path()), Ok(whole()));
+}

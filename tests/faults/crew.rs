@@ -1,0 +1,334 @@
+//! A bot with its fakes, people and producers: set up, killed, brought to rest and judged.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::fakes::{Kind, Receiver};
+use super::history::{History, What};
+use super::people::{Employee, Town};
+use super::producers::{Producer, alert};
+use crate::common::bot::Bot;
+use crate::common::person::Person;
+
+pub const NAMES: [&str; 8] = [
+    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi",
+];
+
+/// Signs what goes to pager and sink.
+const SECRET: &str = "whsec_aGFybmVzcyBoYXJuZXNzIGhhcm5lc3M=";
+
+/// Times short enough to be over within a run; who answers what is in the rules' names.
+pub fn config(store: &str, pager: &str, sink: &str) -> String {
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        r#"
+{store}
+[severity.high]
+answer_within = "20m"
+ceiling = "20m"
+snooze = "4h"
+[severity.medium]
+answer_within = "20m"
+ceiling = "24h"
+working_hours = false
+[[rules]]
+match = "quiet*"
+severity = "high"
+answer_within = "6s"
+ceiling = "10m"
+[[rules]]
+match = "paged*"
+mode = "page"
+[[rules]]
+match = "shadow*"
+mode = "shadow"
+[[rules]]
+match = "*"
+severity = "high"
+explanation = "optional"
+[[ladders]]
+name = "default"
+levels = [{{ after = "0s", pagers = ["hook"], repeat = "1h" }}]
+[[pagers]]
+name = "hook"
+kind = "webhook"
+url = "{pager}"
+secret = {{ file = "secret" }}
+[[sinks]]
+name = "siem"
+kind = "webhook"
+url = "{sink}"
+secret = {{ file = "secret" }}
+[rollups]
+hourly = false
+daily_at = "never"
+sinks = []
+"#
+    );
+    for name in NAMES {
+        let _ = write!(
+            text,
+            "[[employees]]\nid = \"{name}\"\nname = \"{name}\"\nemail = \"{name}@example.com\"\ntime_zone = \"UTC\"\n"
+        );
+    }
+    text
+}
+
+pub struct Crew {
+    pub bot: Bot,
+    pub history: History,
+    pub pager: Receiver,
+    pub sink: Receiver,
+    pub producer: Producer,
+    pub town: Town,
+    people: Vec<JoinHandle<()>>,
+    lives: u32,
+}
+
+impl Crew {
+    /// Everybody is signed in, enrolled and at work.
+    pub async fn start(store: &str, history: History, seed: u64, mischief: bool) -> Self {
+        Self::start_in(store, None, history, seed, mischief, &[]).await
+    }
+
+    /// With `data_dir` elsewhere and an environment.
+    pub async fn start_in(
+        store: &str,
+        data: Option<&Path>,
+        history: History,
+        seed: u64,
+        mischief: bool,
+        env: &[(&str, &str)],
+    ) -> Self {
+        let pager = Receiver::start(Kind::Pager, &history, Duration::from_millis(30));
+        let sink = Receiver::start(Kind::Sink, &history, Duration::from_millis(2));
+        let mut bot = Bot::prepare(&config(store, &pager.url(), &sink.url()));
+        std::fs::write(bot.dir().join("secret"), SECRET).expect("the secret is written");
+        if let Some(data) = data {
+            std::fs::create_dir_all(data).expect("a data folder");
+            std::os::unix::fs::symlink(data, bot.data_dir()).expect("a link to it");
+        }
+        bot.spawn_with(env);
+        bot.ready().await;
+        history.note(What::Up { node: 0 });
+        let producer = Producer::new(vec![bot.url()], bot.token(), &history);
+        let town = Town::new(&history, vec![bot.url()], mischief);
+        let mut people = Vec::new();
+        for name in NAMES {
+            let mut person = Person::sign_in(&bot, name).await;
+            person.enroll(&bot).await;
+            let (cookie, secret) = person.credentials();
+            let employee = Employee::new(name, cookie, secret, &town, seed);
+            people.push(tokio::spawn(employee.live()));
+        }
+        Self {
+            bot,
+            history,
+            pager,
+            sink,
+            producer,
+            town,
+            people,
+            lives: 1,
+        }
+    }
+
+    /// What is under way now, as the other sides see it.
+    pub fn in_flight(&self) -> usize {
+        self.producer.at_work() + self.town.at_work() + self.pager.at_work() + self.sink.at_work()
+    }
+
+    pub fn kill9(&mut self) {
+        self.history.note(What::Down {
+            node: 0,
+            how: "kill -9".to_owned(),
+        });
+        self.bot.kill9();
+    }
+
+    pub async fn restart(&mut self) {
+        self.bot.spawn();
+        self.bot.ready().await;
+        self.lives += 1;
+        self.history.note(What::Up { node: 0 });
+    }
+
+    /// Starts it with an environment, and without when it ends before it is ready.
+    pub async fn revive(&mut self, env: &[(&str, &str)], plain: &[(&str, &str)]) {
+        let until = Instant::now() + Duration::from_secs(90);
+        let mut with = env;
+        self.bot.spawn_with(with);
+        loop {
+            let path = "/readyz";
+            let (status, _) = self.bot.call(reqwest::Method::GET, path, None).await;
+            if status.is_success() {
+                break;
+            }
+            if self.bot.exited().is_some() {
+                with = plain;
+                self.bot.spawn_with(with);
+            }
+            assert!(Instant::now() < until, "no life in it:\n{}", self.bot.log());
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        self.lives += 1;
+        self.history.note(What::Up { node: 0 });
+    }
+
+    /// Writes down what the API tells of all cases.
+    pub async fn note_cases(&self) -> Vec<Value> {
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let path = format!("/v1/cases?limit=500{cursor}");
+            let (status, page) = self.bot.call(reqwest::Method::GET, &path, None).await;
+            if !status.is_success() {
+                return all;
+            }
+            for case in page["cases"].as_array().into_iter().flatten() {
+                self.history.note(What::Case { case: case.clone() });
+                all.push(case.clone());
+            }
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    /// Waits until every alert is taken and every case over, but those that nobody answers; then writes
+    /// down how things stand. `Err` names what did not come to rest in time.
+    pub async fn rest(&self, patience: Duration) -> Result<(), String> {
+        let until = Instant::now() + patience;
+        loop {
+            let open = self.unfinished().await;
+            let busy = self.in_flight() + self.producer.unanswered();
+            if open.as_ref().is_some_and(Vec::is_empty) && busy == 0 {
+                break;
+            }
+            if Instant::now() > until {
+                return Err(format!(
+                    "not at rest after {patience:?}: {} alerts untaken, {} in flight, open: {open:#?}",
+                    self.producer.unanswered(),
+                    self.in_flight(),
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        // What people see and what sinks got comes a moment later.
+        self.settle().await;
+        self.note_cases().await;
+        let verified = self.bot.cli(&["journal", "verify"]);
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&verified.stdout),
+            String::from_utf8_lossy(&verified.stderr)
+        );
+        let metrics = self.metrics().await;
+        self.history.note(What::Rest {
+            backlog: sum(&metrics, "securitybot_intake_backlog"),
+            outbox: sum(&metrics, "securitybot_chat_waiting")
+                + sum(&metrics, "securitybot_sink_lag_records"),
+            journal_whole: verified.status.success(),
+            journal_said: said.trim().to_owned(),
+        });
+        Ok(())
+    }
+
+    /// Open cases that will not stay open; `None` when the bot does not tell.
+    async fn unfinished(&self) -> Option<Vec<Value>> {
+        let mut open = Vec::new();
+        for state in ["queued", "asked", "verifying"] {
+            let path = format!("/v1/cases?limit=500&state={state}");
+            let (status, page) = self.bot.call(reqwest::Method::GET, &path, None).await;
+            if !status.is_success() {
+                return None;
+            }
+            open.extend(page["cases"].as_array().cloned().unwrap_or_default());
+        }
+        open.retain(|case| {
+            case["state"] != "asked"
+                || !case["rule"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .starts_with("open")
+        });
+        Some(open)
+    }
+
+    /// Until nothing new has come for a while.
+    async fn settle(&self) {
+        let count = || self.history.count(|_| true);
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut before = count();
+        loop {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            let now = count();
+            if now == before || Instant::now() > until {
+                return;
+            }
+            before = now;
+        }
+    }
+
+    pub async fn metrics(&self) -> String {
+        let client = securitybot::plugins::http_client();
+        let request = client.get(format!("{}/metrics", self.bot.url()));
+        match request.bearer_auth(self.bot.token()).send().await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub fn lives(&self) -> u32 {
+        self.lives
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for person in &self.people {
+            person.abort();
+        }
+    }
+}
+
+/// Something that happened to somebody: most are asked, some never answer, some are nobody we know.
+pub fn an_alert(id: &str, rng: &mut StdRng) -> Value {
+    let person = NAMES[rng.random_range(0..NAMES.len())];
+    let host = format!("host-{}", rng.random_range(0..30));
+    match rng.random_range(0..20) {
+        0..2 => alert(id, person, "quiet", &host),
+        2 => alert(id, person, "open", &host),
+        3 => alert(id, person, "paged", &host),
+        4 => alert(id, person, "shadow", &host),
+        5..7 => alert(id, "mallory", "ask", &host),
+        _ => alert(id, person, "ask", &host),
+    }
+}
+
+/// The sum over all labels of one metric.
+fn sum(metrics: &str, name: &str) -> u64 {
+    let values = metrics.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let labelled = rest.starts_with('{') || rest.starts_with(' ');
+        labelled.then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+    });
+    values.sum::<f64>() as u64
+}
+
+/// A store section for the config.
+pub fn sqlite() -> String {
+    String::new()
+}
+
+pub fn redis(url: &str) -> String {
+    format!("[store]\nkind = \"redis\"\nurl = {url:?}\n")
+}

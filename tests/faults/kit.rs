@@ -1,0 +1,16 @@
+//! What the crash test and the fault mix are made of: the history that the harness writes, the fakes and
+//! people that act and watch from outside, and the checker that judges only what they saw.
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+#[path = "checker/mod.rs"]
+pub mod checker;
+#[path = "crew.rs"]
+pub mod crew;
+#[path = "fakes.rs"]
+pub mod fakes;
+#[path = "history.rs"]
+pub mod history;
+#[path = "people.rs"]
+pub mod people;
+#[path = "producers.rs"]
+pub mod producers;

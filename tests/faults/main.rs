@@ -1,0 +1,24 @@
+//! The fault harness: the real binary under a seeded workload and a seeded schedule of faults, judged by
+//! what pagers, sinks, producers and people saw. `run.sh` beside this file runs it for longer.
+
+mod checker_tests;
+#[path = "../common/mod.rs"]
+mod common;
+mod kit;
+mod mix;
+mod proxy;
+mod stores;
+mod workload;
+
+/// Without a feature `fault-injection` the windows cannot be attacked, everything else can.
+const WINDOWS: bool = cfg!(feature = "fault-injection");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mix_of_faults_breaks_no_promise_on_sqlite() {
+    mix::run("sqlite").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mix_of_faults_breaks_no_promise_on_redis() {
+    mix::run("redis").await;
+}

@@ -1,0 +1,532 @@
+//! The mix: one fault after another, each chosen by the seed, over a workload that never pauses; then
+//! everything is healed, comes to rest, and the checker has its say.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::kit::checker;
+use super::kit::crew::Crew;
+use super::kit::fakes::Mode;
+use super::kit::history::{History, What};
+use super::proxy::Wire;
+use super::stores::{self, Place};
+use super::workload::Workload;
+use crate::WINDOWS;
+
+/// Long enough for a late page, a code every 30 s for each person, and a loaded machine.
+const REST: Duration = Duration::from_secs(150);
+
+pub async fn run(store: &str) {
+    let wanted = std::env::var("FAULTS_STORE").unwrap_or_else(|_| store.to_owned());
+    if wanted != store {
+        println!("FAULTS_STORE={wanted}: nothing to do on {store}");
+        return;
+    }
+    let seconds = number("FAULTS_SECONDS").unwrap_or(60);
+    let seed = number("FAULTS_SEED").unwrap_or_else(rand::random);
+    let file = std::env::var_os("FAULTS_HISTORY").map_or_else(
+        || std::env::temp_dir().join(format!("faults-{store}-{seed}.jsonl")),
+        PathBuf::from,
+    );
+    println!("history {}", file.display());
+    println!("seed    {seed}: tests/faults/run.sh --store {store} --seed {seed}");
+    let history = History::create(&file);
+    history.note(What::Began {
+        seed,
+        store: store.to_owned(),
+        crashes_only: false,
+    });
+
+    let mut mix = Mix::start(store, history.clone(), seed).await;
+    let workload = Workload::start(mix.crew.producer.clone(), seed);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < until {
+        mix.one_fault().await;
+        let calm = mix.rng.random_range(200..1500);
+        tokio::time::sleep(Duration::from_millis(calm)).await;
+        mix.look().await;
+    }
+    mix.disarm().await;
+    workload.stop().await;
+    let rested = mix.crew.rest(REST).await;
+    let missed = mix.count_windows(seconds);
+
+    let events = history.events();
+    println!("{}", checker::summary(&events));
+    println!("lives   {}", mix.crew.lives());
+    if WINDOWS {
+        println!(
+            "windows {} attacked: {:?}",
+            mix.attacked.len(),
+            mix.attacked
+        );
+    }
+    let names: Vec<&str> = checker::INVARIANTS
+        .iter()
+        .map(|(name, _, _)| *name)
+        .collect();
+    println!("checked {}", names.join(" "));
+    let broken: Vec<String> = checker::check(&events)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    println!("broken  {}", broken.len());
+    if !broken.is_empty() || rested.is_err() || !missed.is_empty() {
+        let log = file.with_extension("log");
+        let _ = std::fs::write(&log, mix.crew.bot.log());
+        panic!(
+            "seed {seed}, history {}, log {}\n{rested:?}\nwindows never passed: {missed:?}\n{}",
+            file.display(),
+            log.display(),
+            broken.join("\n")
+        );
+    }
+    if std::env::var_os("FAULTS_HISTORY").is_none() {
+        let _ = std::fs::remove_file(&file);
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+struct Mix {
+    crew: Crew,
+    place: Place,
+    history: History,
+    rng: StdRng,
+    faults: u64,
+    hits: PathBuf,
+    _hits_folder: tempfile::TempDir,
+    /// Windows with what to do there, still to be attacked in this round.
+    to_attack: Vec<(String, &'static str)>,
+    attacked: BTreeSet<String>,
+    /// Kinds of faults still to come in this round: each comes before any comes again.
+    to_come: Vec<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Kill,
+    Terminate,
+    Window,
+    NodeFrozen,
+    FewFiles,
+    Pager(Mode),
+    Sink(Mode),
+    DiskFull,
+    RedisKilled,
+    RedisFrozen,
+    RedisTold(
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+    ),
+    Wire(Wire),
+    WireReset,
+}
+
+const ANYWHERE: [Fault; 14] = [
+    Fault::Kill,
+    Fault::Terminate,
+    Fault::NodeFrozen,
+    Fault::FewFiles,
+    Fault::Pager(Mode::Status(500)),
+    Fault::Pager(Mode::RetryAfter(2)),
+    Fault::Pager(Mode::Hang),
+    Fault::Pager(Mode::CutBefore),
+    Fault::Pager(Mode::CutAfter),
+    Fault::Sink(Mode::Status(503)),
+    Fault::Sink(Mode::RetryAfter(1)),
+    Fault::Sink(Mode::Hang),
+    Fault::Sink(Mode::CutBefore),
+    Fault::Sink(Mode::CutAfter),
+];
+
+const ON_REDIS: [Fault; 13] = [
+    Fault::RedisKilled,
+    Fault::RedisFrozen,
+    Fault::RedisTold(
+        "READONLY",
+        &["REPLICAOF 127.0.0.1 1"],
+        &["REPLICAOF NO ONE"],
+    ),
+    Fault::RedisTold(
+        "NOAUTH",
+        &[
+            "CONFIG SET requirepass sesame",
+            "CLIENT KILL TYPE normal SKIPME yes",
+        ],
+        &["CONFIG SET requirepass \"\""],
+    ),
+    Fault::RedisTold(
+        "OOM",
+        &["CONFIG SET maxmemory 1"],
+        &["CONFIG SET maxmemory 0"],
+    ),
+    Fault::RedisTold(
+        "MISCONF",
+        &[
+            "CONFIG SET dbfilename occupied",
+            "BGSAVE",
+            "CONFIG SET save \"3600 1\"",
+        ],
+        &[
+            "CONFIG SET dbfilename dump.rdb",
+            "BGSAVE",
+            "CONFIG SET save \"\"",
+        ],
+    ),
+    Fault::RedisTold("NOSCRIPT", &["SCRIPT FLUSH"], &[]),
+    Fault::Wire(Wire::Slow(Duration::from_millis(150))),
+    Fault::Wire(Wire::Frozen),
+    Fault::Wire(Wire::OldFrozen),
+    Fault::Wire(Wire::NoReplies),
+    Fault::Wire(Wire::CutReplies),
+    Fault::WireReset,
+];
+
+impl Mix {
+    async fn start(store: &str, history: History, seed: u64) -> Self {
+        let place = Place::new(store);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let hits = folder.path().join("hits");
+        let (config, data) = place.config();
+        let env = [("SECURITYBOT_FAULT_HITS", text(&hits))];
+        let crew =
+            Crew::start_in(&config, data.as_deref(), history.clone(), seed, true, &env).await;
+        Self {
+            crew,
+            place,
+            history,
+            rng: StdRng::seed_from_u64(seed),
+            faults: 0,
+            hits,
+            _hits_folder: folder,
+            to_attack: Vec::new(),
+            attacked: BTreeSet::new(),
+            to_come: Vec::new(),
+        }
+    }
+
+    async fn look(&mut self) {
+        let cases = self.crew.note_cases().await;
+        if let Some(id) = cases.first().and_then(|case| case["id"].as_str()) {
+            let path = format!("/v1/cases/{id}");
+            let _ = self.crew.bot.call(reqwest::Method::GET, &path, None).await;
+        }
+        if !self.crew.bot.is_running() {
+            return;
+        }
+        if let Some(kib) = stores::memory_kib(self.crew.bot.pid()) {
+            self.history.note(What::Memory { node: 0, kib });
+        }
+    }
+
+    fn next(&mut self) -> Fault {
+        if self.to_come.is_empty() {
+            self.to_come.extend(ANYWHERE);
+            match self.place {
+                Place::Sqlite(_) => self.to_come.extend([Fault::DiskFull; 3]),
+                Place::Redis { .. } => self.to_come.extend(ON_REDIS),
+            }
+            if WINDOWS {
+                let count = self.to_come.len();
+                self.to_come.extend(vec![Fault::Window; count]);
+            }
+            self.to_come.shuffle(&mut self.rng);
+        }
+        self.to_come.pop().expect("filled just now")
+    }
+
+    async fn one_fault(&mut self) {
+        self.notice_death().await;
+        let fault = self.next();
+        let most = if self.rng.random_ratio(1, 6) {
+            12_000
+        } else {
+            3_000
+        };
+        let long = Duration::from_millis(self.rng.random_range(300..most));
+        match fault {
+            Fault::Kill => {
+                self.crew.kill9();
+                self.revive("").await;
+            }
+            Fault::Terminate => self.terminate().await,
+            Fault::Window => self.attack_a_window().await,
+            Fault::NodeFrozen => {
+                self.crew.bot.signal("STOP");
+                self.during("node frozen", "node", long).await;
+                self.crew.bot.signal("CONT");
+                self.over("node frozen");
+            }
+            Fault::FewFiles => {
+                self.files(64);
+                self.during("64 files", "store", long).await;
+                self.files(4096);
+                self.over("64 files");
+            }
+            Fault::Pager(mode) => {
+                self.crew.pager.set(mode);
+                let name = format!("pager {mode:?}");
+                self.during(&name, "pager", long).await;
+                self.crew.pager.set(Mode::Ok);
+                self.over_after_backoff(&name);
+            }
+            Fault::Sink(mode) => {
+                self.crew.sink.set(mode);
+                let name = format!("sink {mode:?}");
+                self.during(&name, "sink", long).await;
+                self.crew.sink.set(Mode::Ok);
+                self.over(&name);
+            }
+            _ => self.hurt_the_store(fault, long).await,
+        }
+    }
+
+    async fn hurt_the_store(&mut self, fault: Fault, long: Duration) {
+        match (&mut self.place, fault) {
+            (Place::Sqlite(disk), Fault::DiskFull) => {
+                disk.fill();
+                self.during("disk full", "store", long).await;
+                if let Place::Sqlite(disk) = &self.place {
+                    disk.free();
+                }
+                self.over_after_backoff("disk full");
+            }
+            (Place::Redis { server, .. }, Fault::RedisKilled) => {
+                server.kill9();
+                self.during("redis killed, total", "store", long).await;
+                if let Place::Redis { server, .. } = &mut self.place {
+                    server.restart();
+                }
+                self.over_after_backoff("redis killed, total");
+            }
+            (Place::Redis { server, .. }, Fault::RedisFrozen) => {
+                server.freeze();
+                self.during("redis frozen, total", "store", long).await;
+                if let Place::Redis { server, .. } = &self.place {
+                    server.thaw();
+                }
+                self.over_after_backoff("redis frozen, total");
+            }
+            (Place::Redis { server, .. }, Fault::RedisTold(name, harm, heal)) => {
+                let _ = std::fs::create_dir_all(server.dir().join("occupied"));
+                for command in harm {
+                    stores::tell(server, command);
+                }
+                let name = format!("redis {name}");
+                self.during(&name, "store", long).await;
+                if let Place::Redis { server, .. } = &self.place {
+                    for command in heal {
+                        stores::tell_as(server, "sesame", command);
+                    }
+                }
+                self.over_after_backoff(&name);
+            }
+            (Place::Redis { proxy, .. }, Fault::Wire(wire)) => {
+                proxy.set(wire);
+                let name = format!("wire {wire:?}");
+                self.during(&name, "store", long).await;
+                if let Place::Redis { proxy, .. } = &self.place {
+                    proxy.set(Wire::Good);
+                }
+                self.over_after_backoff(&name);
+            }
+            (Place::Redis { proxy, .. }, Fault::WireReset) => {
+                proxy.reset();
+                self.during("wire reset", "store", Duration::from_millis(100))
+                    .await;
+                self.over_after_backoff("wire reset");
+            }
+            (_, fault) => unreachable!("{fault:?} is for the other store"),
+        }
+    }
+
+    async fn during(&mut self, fault: &str, blocks: &str, long: Duration) {
+        self.faults += 1;
+        self.history.note(What::FaultBegan {
+            fault: format!("{fault}#{}", self.faults),
+            blocks: blocks.to_owned(),
+        });
+        tokio::time::sleep(long).await;
+    }
+
+    fn over(&self, fault: &str) {
+        let fault = format!("{fault}#{}", self.faults);
+        self.history.note(What::FaultEnded { fault });
+    }
+
+    /// Healed now, but whoever was refused waits a while before the next try.
+    fn over_after_backoff(&mut self, fault: &str) {
+        self.over(fault);
+        let (history, fault) = (self.history.clone(), format!("{fault}#{}+", self.faults));
+        history.note(What::FaultBegan {
+            fault: fault.clone(),
+            blocks: "backoff".to_owned(),
+        });
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            history.note(What::FaultEnded { fault });
+        });
+    }
+
+    async fn terminate(&mut self) {
+        self.history.note(What::Down {
+            node: 0,
+            how: "SIGTERM".to_owned(),
+        });
+        self.crew.bot.signal("TERM");
+        let began = Instant::now();
+        while self.crew.bot.exited().is_none() {
+            assert!(
+                began.elapsed() < Duration::from_secs(15),
+                "no end 15 s after SIGTERM:\n{}",
+                self.crew.bot.log()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.revive("").await;
+    }
+
+    /// A new life that is to meet its fault at one of the windows.
+    async fn attack_a_window(&mut self) {
+        let (window, action) = self.next_window();
+        let nth = match window.contains("write") || window.contains("row") {
+            true => self.rng.random_range(1..20),
+            false => self.rng.random_range(1..4),
+        };
+        self.crew.kill9();
+        let fault = format!("{window}:{action}:{nth}");
+        self.revive(&fault).await;
+        self.attacked.insert(format!("{window}:{action}"));
+        let name = format!("window {action}");
+        if action == "abort" {
+            let until = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < until {
+                if self.crew.bot.exited().is_some() {
+                    self.history.note(What::Down {
+                        node: 0,
+                        how: "window abort".to_owned(),
+                    });
+                    return self.revive("").await;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            return;
+        }
+        self.during(&name, "window", Duration::from_secs(3)).await;
+        let (history, faults) = (self.history.clone(), self.faults);
+        // A call that hangs does so for 20 s.
+        let long = Duration::from_secs(if action == "hang" { 25 } else { 5 });
+        tokio::spawn(async move {
+            tokio::time::sleep(long).await;
+            let fault = format!("{name}#{faults}");
+            history.note(What::FaultEnded { fault });
+        });
+    }
+
+    /// An abort that came late.
+    async fn notice_death(&mut self) {
+        if self.crew.bot.exited().is_some() {
+            self.history.note(What::Down {
+                node: 0,
+                how: "window abort".to_owned(),
+            });
+            self.revive("").await;
+        }
+    }
+
+    /// What was asked of this life must not come while everything is to come to rest.
+    async fn disarm(&mut self) {
+        self.notice_death().await;
+        self.terminate().await;
+    }
+
+    fn next_window(&mut self) -> (String, &'static str) {
+        if self.to_attack.is_empty() {
+            self.to_attack = all_attacks();
+            self.to_attack.shuffle(&mut self.rng);
+        }
+        self.to_attack.pop().expect("there are windows")
+    }
+
+    async fn revive(&mut self, fault: &str) {
+        let hits = text(&self.hits).to_owned();
+        let plain = [("SECURITYBOT_FAULT_HITS", hits.as_str())];
+        let env = [
+            ("SECURITYBOT_FAULT_HITS", hits.as_str()),
+            ("SECURITYBOT_FAULT", fault),
+        ];
+        self.crew.revive(&env, &plain).await;
+    }
+
+    fn files(&self, most: u32) {
+        let pid = format!("--pid={}", self.crew.bot.pid());
+        let set = Command::new("prlimit")
+            .args([&pid, &format!("--nofile={most}:4096")])
+            .status();
+        assert!(set.is_ok_and(|status| status.success()), "prlimit");
+    }
+
+    /// Writes down how often each window was passed; the required ones that never were.
+    fn count_windows(&self, seconds: u64) -> Vec<String> {
+        let hits = stores::hits(&self.hits);
+        for (name, hits) in &hits {
+            self.history.note(What::Window {
+                name: name.clone(),
+                hits: *hits,
+            });
+        }
+        let passed: Vec<String> = hits.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        if WINDOWS {
+            println!("passed  {}", passed.join(", "));
+        }
+        required_windows(seconds)
+            .into_iter()
+            .filter(|window| !hits.contains_key(window))
+            .collect()
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of plain letters")
+}
+
+#[cfg(feature = "fault-injection")]
+fn all_attacks() -> Vec<(String, &'static str)> {
+    let windows = securitybot::fault::windows();
+    let actions = ["abort", "hang", "fail"];
+    windows
+        .into_iter()
+        .flat_map(|window| actions.map(|action| (window.clone(), action)))
+        .collect()
+}
+
+#[cfg(not(feature = "fault-injection"))]
+fn all_attacks() -> Vec<(String, &'static str)> {
+    Vec::new()
+}
+
+/// All but those that a run of this kind cannot reach: the web chat needs no read-back, and trimming
+/// comes once a minute.
+#[cfg(feature = "fault-injection")]
+fn required_windows(seconds: u64) -> Vec<String> {
+    let mut windows = securitybot::fault::windows();
+    windows.retain(|window| {
+        !window.starts_with("chat.find") && (seconds >= 170 || !window.starts_with("store.trim"))
+    });
+    windows
+}
+
+#[cfg(not(feature = "fault-injection"))]
+fn required_windows(_: u64) -> Vec<String> {
+    Vec::new()
+}

@@ -1,0 +1,394 @@
+//! Employees at the web chat, seen from outside: each looks at the chat, thinks a little and answers as
+//! its character says. Every look and act goes into the history. A lost answer is sent again with the
+//! page's own event id, as the page's script does.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use reqwest::Client;
+use serde_json::Value;
+
+use super::history::{History, What, wall_ms};
+
+const LOOK_EVERY: Duration = Duration::from_millis(120);
+/// A time step of an authenticator.
+const STEP_S: i64 = 30;
+
+/// What all people share.
+#[derive(Clone)]
+pub struct Town {
+    pub history: History,
+    /// Any of them may be asked.
+    pub urls: Arc<Vec<String>>,
+    acts: Arc<AtomicU64>,
+    at_work: Arc<AtomicUsize>,
+    fresh: Arc<AtomicUsize>,
+    /// (employee, case, revision) of every question seen, for those who press what is not theirs.
+    questions: Arc<Mutex<Vec<(String, String, u32)>>>,
+    /// Redelivered clicks, old buttons, other people's questions, used and wrong codes.
+    pub mischief: bool,
+}
+
+impl Town {
+    pub fn new(history: &History, urls: Vec<String>, mischief: bool) -> Self {
+        Self {
+            history: history.clone(),
+            urls: Arc::new(urls),
+            acts: Arc::default(),
+            at_work: Arc::default(),
+            fresh: Arc::default(),
+            questions: Arc::default(),
+            mischief,
+        }
+    }
+
+    /// Answers under way.
+    pub fn at_work(&self) -> usize {
+        self.at_work.load(Ordering::SeqCst)
+    }
+
+    /// Questions that have been seen for the first time; when it rises, a settlement is under way.
+    pub fn fresh(&self) -> usize {
+        self.fresh.load(Ordering::SeqCst)
+    }
+}
+
+pub struct Employee {
+    name: String,
+    cookie: String,
+    secret: String,
+    client: Client,
+    town: Town,
+    rng: StdRng,
+    seed: u64,
+    seen: BTreeMap<String, Message>,
+    /// When to answer, by case.
+    thinking: BTreeMap<String, Instant>,
+    last_step: i64,
+    replays: u32,
+    looks_at: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Message {
+    case: String,
+    revision: u32,
+    question: bool,
+    live: bool,
+    form: bool,
+    html: String,
+}
+
+impl Employee {
+    pub fn new(name: &str, cookie: String, secret: String, town: &Town, seed: u64) -> Self {
+        let own = seed ^ name.bytes().fold(17, |h, b| h * 31 + u64::from(b));
+        Self {
+            name: name.to_owned(),
+            cookie,
+            secret,
+            client: securitybot::plugins::outgoing::http_client_with(Duration::from_secs(10)),
+            town: town.clone(),
+            rng: StdRng::seed_from_u64(own),
+            seed,
+            seen: BTreeMap::new(),
+            thinking: BTreeMap::new(),
+            last_step: 0,
+            replays: 0,
+            looks_at: 0,
+        }
+    }
+
+    /// Looks and answers until the task is aborted.
+    pub async fn live(mut self) {
+        loop {
+            self.look().await;
+            self.act().await;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn url(&self) -> String {
+        self.town.urls[self.looks_at % self.town.urls.len()].clone()
+    }
+
+    async fn look(&mut self) {
+        let request = self.client.get(format!("{}/chat/messages", self.url()));
+        let answer = request.header("Cookie", &self.cookie).send().await;
+        let body: Value = match answer {
+            Ok(answer) if answer.status().is_success() => {
+                answer.json().await.unwrap_or(Value::Null)
+            }
+            _ => {
+                self.looks_at += 1;
+                return;
+            }
+        };
+        for message in body["messages"].as_array().into_iter().flatten() {
+            let id = message["id"].as_str().unwrap_or_default();
+            let now = Message::read(message["html"].as_str().unwrap_or_default());
+            if now.case.is_empty() {
+                continue;
+            }
+            let before = self.seen.get(id);
+            let stands = before.is_some_and(|before| {
+                (before.revision, before.question, before.live)
+                    == (now.revision, now.question, now.live)
+            });
+            if !stands {
+                if before.is_none() && now.question {
+                    self.town.fresh.fetch_add(1, Ordering::SeqCst);
+                    let question = (self.name.clone(), now.case.clone(), now.revision);
+                    self.town.questions.lock().unwrap().push(question);
+                }
+                self.town.history.note(What::Shown {
+                    employee: self.name.clone(),
+                    message: id.to_owned(),
+                    case: now.case.clone(),
+                    revision: now.revision,
+                    question: now.question,
+                    live: now.live,
+                });
+            }
+            self.seen.insert(id.to_owned(), now);
+        }
+    }
+
+    async fn act(&mut self) {
+        let live: Vec<Message> = self.seen.values().filter(|m| m.live).cloned().collect();
+        let mut proof: Option<(Message, Vec<(String, u32)>)> = None;
+        for message in live {
+            let Some(action) = self.intends(&message) else {
+                continue;
+            };
+            if message.form && action == "yes" {
+                let (_, ticks) = proof.get_or_insert_with(|| (message.clone(), Vec::new()));
+                ticks.push((message.case.clone(), message.revision));
+                continue;
+            }
+            let think = Duration::from_millis(self.rng.random_range(0..1500));
+            let from = self.thinking.entry(message.case.clone());
+            if *from.or_insert_with(|| Instant::now() + think) > Instant::now() {
+                continue;
+            }
+            self.press(&message, action).await;
+        }
+        if let Some((message, ticks)) = proof {
+            self.prove(&message, ticks).await;
+        }
+        if self.town.mischief && self.rng.random_ratio(1, 12) {
+            self.make_mischief().await;
+        }
+    }
+
+    /// One mind per case, whatever happens in between; rules that nobody answers are named so.
+    fn intends(&self, message: &Message) -> Option<&'static str> {
+        let rule = message.html.split("<dd>rule ").nth(1).unwrap_or_default();
+        if rule.starts_with("quiet") || rule.starts_with("open") {
+            return None;
+        }
+        let mind = message
+            .case
+            .bytes()
+            .fold(self.seed, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
+        Some(match mind % 10 {
+            0..5 => "yes",
+            5..8 => "no",
+            _ => "not_sure",
+        })
+    }
+
+    async fn press(&mut self, message: &Message, action: &str) {
+        let event = message.hidden("event");
+        let fields = vec![
+            ("csrf", message.hidden("csrf")),
+            ("event", event),
+            ("case", message.case.clone()),
+            ("revision", message.revision.to_string()),
+            ("answer", action.to_owned()),
+        ];
+        let acted = self.acted(&message.case, message.revision, action, Vec::new(), None);
+        self.post("answer", acted, &fields).await;
+        if self.town.mischief && self.rng.random_ratio(1, 4) {
+            // The same click once more.
+            let acted = self.acted(&message.case, message.revision, action, Vec::new(), None);
+            self.post("answer", acted, &fields).await;
+        }
+    }
+
+    async fn prove(&mut self, message: &Message, ticks: Vec<(String, u32)>) {
+        let step = wall_ms() / 1000 / STEP_S;
+        if step <= self.last_step {
+            // Five wrong ones would lock this person out.
+            if self.town.mischief && self.replays < 2 && self.rng.random_ratio(1, 60) {
+                self.replays += 1;
+                let used = self.code(self.last_step);
+                self.confirm(message, ticks, used, Some(self.last_step))
+                    .await;
+            }
+            return;
+        }
+        // Whatever becomes of it, this code is not tried again by an honest person.
+        self.last_step = step;
+        self.replays = 0;
+        let code = self.code(step);
+        self.confirm(message, ticks, code, Some(step)).await;
+    }
+
+    async fn confirm(
+        &mut self,
+        message: &Message,
+        ticks: Vec<(String, u32)>,
+        code: String,
+        step: Option<i64>,
+    ) {
+        let mut fields = vec![
+            ("csrf", message.hidden("csrf")),
+            ("event", message.hidden("event")),
+            ("case", message.case.clone()),
+            ("revision", message.revision.to_string()),
+            ("why", "routine work".to_owned()),
+            ("code", code),
+        ];
+        for (case, revision) in &ticks {
+            fields.push(("tick", format!("{case}:{revision}")));
+        }
+        let acted = self.acted(&message.case, message.revision, "confirm", ticks, step);
+        self.post("confirm", acted, &fields).await;
+    }
+
+    async fn make_mischief(&mut self) {
+        let (of, case, revision) = {
+            let questions = self.town.questions.lock().unwrap();
+            if questions.is_empty() {
+                return;
+            }
+            questions[self.rng.random_range(0..questions.len())].clone()
+        };
+        let Some(own) = self.seen.values().next_back().cloned() else {
+            return;
+        };
+        // Somebody else's question with any answer, or an own one that is over with a yes.
+        let over = self.seen.values().any(|m| m.case == case && !m.live);
+        if of == self.name && !over {
+            return;
+        }
+        let action = match of == self.name {
+            true => "yes",
+            false => ["yes", "no", "not_sure"][self.rng.random_range(0..3)],
+        };
+        let fields = vec![
+            ("csrf", own.hidden("csrf")),
+            ("event", format!("mischief-{}", self.rng.random::<u64>())),
+            ("case", case.clone()),
+            ("revision", revision.to_string()),
+            ("answer", action.to_owned()),
+        ];
+        let acted = self.acted(&case, revision, action, Vec::new(), None);
+        self.post("answer", acted, &fields).await;
+    }
+
+    fn acted(
+        &self,
+        case: &str,
+        revision: u32,
+        action: &str,
+        ticks: Vec<(String, u32)>,
+        step: Option<i64>,
+    ) -> u64 {
+        let act = self.town.acts.fetch_add(1, Ordering::SeqCst);
+        self.town.history.note(What::Acted {
+            act,
+            by: self.name.clone(),
+            case: case.to_owned(),
+            revision,
+            action: action.to_owned(),
+            ticks,
+            step,
+        });
+        act
+    }
+
+    /// Posts until the bot has said something final.
+    async fn post(&mut self, what: &str, act: u64, fields: &[(&str, String)]) {
+        if fields[0].1.is_empty() {
+            return; // a page without its token: nothing to post from
+        }
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        for attempt in 0..400u64 {
+            let url = self.url();
+            self.town.at_work.fetch_add(1, Ordering::SeqCst);
+            let sent = self
+                .client
+                .post(format!("{url}/chat/{what}"))
+                .header("Cookie", &self.cookie)
+                .header("Origin", &self.town.urls[0])
+                .header("Accept", "application/json")
+                .header("Content-Type", "application/x-www-form-urlencoded")
+                .body(body.clone())
+                .send()
+                .await;
+            self.town.at_work.fetch_sub(1, Ordering::SeqCst);
+            let (status, said) = match sent {
+                Ok(answer) => {
+                    let status = answer.status().as_u16();
+                    let said: Value = answer.json().await.unwrap_or(Value::Null);
+                    let said = said["message"].as_str().unwrap_or_default().to_owned();
+                    (status, said)
+                }
+                Err(_) => (0, String::new()),
+            };
+            self.town
+                .history
+                .note(What::ActAnswered { act, status, said });
+            match status {
+                0 | 429 | 500..=599 => {
+                    self.looks_at += 1;
+                    let wait = Duration::from_millis(50 + 25 * attempt.min(20));
+                    tokio::time::sleep(wait).await;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// The code of a time step, by an implementation that is not ours.
+    fn code(&self, step: i64) -> String {
+        let now = format!("--now=@{}", step * STEP_S);
+        let output = Command::new("oathtool")
+            .args(["--totp", "-b", &self.secret, &now])
+            .output()
+            .expect("oathtool is installed: apt-get install oathtool");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+impl Message {
+    fn read(html: &str) -> Self {
+        let form = html.contains("class=\"proof\"");
+        Self {
+            case: attribute(html, "data-case"),
+            revision: attribute(html, "data-revision").parse().unwrap_or(0),
+            question: html.contains("<dl>"),
+            live: form || html.contains("value=\"yes\""),
+            form,
+            html: html.to_owned(),
+        }
+    }
+
+    fn hidden(&self, name: &str) -> String {
+        attribute(&self.html, &format!("name=\"{name}\" value"))
+    }
+}
+
+fn attribute(html: &str, name: &str) -> String {
+    let marker = format!("{name}=\"");
+    let rest = html.split(&marker).nth(1).unwrap_or_default();
+    rest.split('"').next().unwrap_or_default().to_owned()
+}

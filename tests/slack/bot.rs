@@ -160,6 +160,8 @@ pub fn proof_form(ticks: usize) -> Rendered {
         explanation: Explanation::Required,
         given: Some("\"quoted\" <b>".repeat(100).as_str().into()),
         ticks: ticks.collect(),
+        code: true,
+        push: false,
     };
     rendered(Content::ProofForm {
         question: Box::new(question.clone()),

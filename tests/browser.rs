@@ -1,6 +1,7 @@
 //! The web chat as employees meet it: the real binary, a real Chromium, wide and as a telephone, with
 //! the keyboard alone and without scripts. Code that works for a test client and not for a person fails
 //! here. Each page leaves a picture in `target/screenshots`.
+#![allow(clippy::unwrap_used)] // the fakes in common
 
 mod browser_support;
 mod common;
@@ -32,7 +33,7 @@ async fn sign_in(browser: &Browser, bot: &Bot, name: &str) {
 fn sudo(who: &str, id: &str, host: &str) -> Value {
     json!({"id": id, "principal": who, "rule": "sudo", "title": format!("sudo -i on {host}"),
         "description": "An interactive root shell was opened.",
-        "reason": "Nov 24 10:02:11 web-3 sudo: alice : TTY=pts/0 ; PWD=/srv/a-rather-long-folder-name/without-any-space-to-break-at ; USER=root ; COMMAND=/bin/bash",
+        "reason": "Nov 24 10:02:11 sudo: TTY=pts/0 ; PWD=/srv/a-rather-long-folder-name/without-any-space-to-break-at ; USER=root ; COMMAND=/bin/bash",
         "url": "https://siem.example.com/alerts/4711",
         "context": {"host": host, "source_address": "10.0.0.7"}})
 }
@@ -41,7 +42,6 @@ fn sudo(who: &str, id: &str, host: &str) -> Value {
 async fn the_keyboard_alone_answers_and_a_killed_bot_costs_only_the_delay() {
     let mut bot = Bot::start(PEOPLE).await;
     let mut alice = Person::sign_in(&bot, "alice").await;
-    alice.enroll(&bot).await;
     let browser = Browser::start(WIDE).await;
 
     browser.open(&link(&bot, "alice", "chat").await).await;
@@ -52,6 +52,8 @@ async fn the_keyboard_alone_answers_and_a_killed_bot_costs_only_the_delay() {
     browser.look("chat-empty").await;
     // Gone with the page: whoever finds it again has not reloaded.
     browser.run("window.mark = 1").await;
+    alice.enroll(&bot).await;
+    browser.sees("has set up your authenticator app").await;
 
     bot.post("/v1/alerts", sudo("alice", "one", "web-3")).await;
     browser.sees("sudo -i on web-3").await;
@@ -164,7 +166,7 @@ async fn a_telephone_shows_and_answers_everything() {
 
     bot.post("/v1/alerts", sudo("alice", "two", "web-4")).await;
     browser.until("the next question", LIVE_QUESTIONS).await;
-    browser.click("No").await;
+    browser.click("No, that").await;
     browser.sees("alerted the security team").await;
     browser.look("chat-denied").await;
     browser.fill("#message", "help").await;
@@ -220,7 +222,7 @@ async fn plain_forms_answer_without_scripts() {
     alice.enroll(&bot).await;
     bot.post("/v1/alerts", sudo("alice", "one", "web-3")).await;
     alice.question("sudo -i on web-3").await;
-    let browser = Browser::without_scripts(PHONE).await;
+    let browser = Browser::without_scripts(WIDE).await;
 
     sign_in(&browser, &bot, "alice").await;
     browser.sees("reload this page").await;

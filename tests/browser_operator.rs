@@ -1,5 +1,6 @@
 //! The operator's evening: the real binary, a real Chromium, wide and as a telephone. From the page
 //! that came in to the reason that ends it, each step by a form that needs no script.
+#![allow(clippy::unwrap_used)] // the fakes in common
 
 mod browser_support;
 mod common;

@@ -76,7 +76,7 @@ fn what_the_shipped_file_offers_as_comments_is_valid() {
     ]
     .map(|name| (name, "https://secret.example.com"));
     let config = parse(&offered, &secrets);
-    assert_eq!(config.pagers.len(), 4);
+    assert_eq!(config.pagers.len(), 5);
     assert_eq!(config.sources.len(), 4);
     assert!(matches!(config.store.kind, StoreKind::Redis { .. }));
     let SourceKind::Jsonl { map, .. } = &config.sources[3].kind else {

@@ -29,7 +29,7 @@ config.toml:2: invalid basic string, expected `"`
 fn a_misspelt_key_is_refused_with_the_known_ones() {
     assert_snapshot!(faults("[server]\nlisten = \"127.0.0.1:80\"\nlsten = \"x\"\n[[rules]]\nmatch = \"a\"\nladdr = \"x\"\n[srver]\n"), @r##"
 config.toml:3: server.lsten: unknown key, expected one of listen, data_dir, public_url, max_body
-config.toml:6: rules[0].laddr: unknown key, expected one of match, mode, severity, answer_within, ceiling, snooze, snooze_max, context_keys, explanation, ladder, hide, withdraw_on_resolve
+config.toml:6: rules[0].laddr: unknown key, expected one of match, mode, severity, answer_within, ceiling, snooze, snooze_max, context_keys, explanation, ladder, hide, withdraw_on_resolve, factor
 config.toml:7: srver: unknown key, expected one of server, log, store, messages, chat, factors, severity, working_hours, directory, employees, operators, sources, rules, ladders, pagers, sinks, rollups, heartbeat, retention
 "##);
 }

@@ -351,6 +351,8 @@ fn form(count: u64) -> Form {
         ticked: nth == 1,
     };
     Form {
+        code: true,
+        push: false,
         explanation: Explanation::Required,
         given: Some(HOSTILE.into()),
         ticks: (1..=count).map(tick).collect(),

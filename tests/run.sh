@@ -16,6 +16,7 @@ declare -A needs=(
   [kill]=procps
   [cc]="gcc libc6-dev"
   [systemd-analyze]=systemd
+  [faketime]="faketime libfaketime"
 )
 missing=()
 for command in "${!needs[@]}"; do

@@ -8,6 +8,8 @@ mod common;
 mod actors;
 #[path = "story/evidence.rs"]
 mod evidence;
+#[path = "story/paging.rs"]
+mod paging;
 #[path = "story/process.rs"]
 mod process;
 #[path = "story/scenario.rs"]

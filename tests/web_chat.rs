@@ -293,6 +293,7 @@ async fn what_is_not_taken_is_said_kept_and_sent_again_as_the_same_event() {
     assert_eq!(page.body.matches("yes, nginx").count(), 1);
 
     // A no on the form of an earlier yes is an event of its own.
+    bot.ask("alice", 1).await;
     post(
         &app,
         "/chat/answer",

@@ -21,12 +21,22 @@ pub fn alert(n: u64, employees: u64, severity: &str) -> String {
 /// A request with `size` alerts.
 pub fn post(auth: &str, number: u64, size: u64, employees: u64) -> Vec<u8> {
     if size == 1 {
-        return request("POST", "/v1/alerts", auth, &alert(number, employees, "medium"));
+        return request(
+            "POST",
+            "/v1/alerts",
+            auth,
+            &alert(number, employees, "medium"),
+        );
     }
     let alerts: Vec<_> = (number * size..(number + 1) * size)
         .map(|n| alert(n, employees, "medium"))
         .collect();
-    request("POST", "/v1/alerts", auth, &format!("[{}]", alerts.join(",")))
+    request(
+        "POST",
+        "/v1/alerts",
+        auth,
+        &format!("[{}]", alerts.join(",")),
+    )
 }
 
 pub fn flood(
@@ -52,8 +62,17 @@ pub async fn ingest(options: &Options, kind: Kind, table: &mut Table) {
             let before = (bot.process.cpu(), bot.redis_cpu());
             let numbers = Arc::new(AtomicU64::new(0));
             let time = Duration::from_secs(options.seconds);
-            let flood = flood(&bot, connections, size, options.employees, time, numbers.clone());
-            let done = tokio::task::spawn_blocking(move || flood.join().unwrap()).await.unwrap();
+            let flood = flood(
+                &bot,
+                connections,
+                size,
+                options.employees,
+                time,
+                numbers.clone(),
+            );
+            let done = tokio::task::spawn_blocking(move || flood.join().unwrap())
+                .await
+                .unwrap();
             backlogs.push(bot.metric("securitybot_intake_backlog").await);
             drains.push(bot.drain().await.as_secs_f64());
             let accepted = (done.requests * size) as f64;
@@ -76,8 +95,16 @@ pub async fn ingest(options: &Options, kind: Kind, table: &mut Table) {
             rounded(sorted(bot_cpu)),
             rounded(sorted(redis_cpu))
         );
-        table.add("- CPU seconds per 1,000 alerts, asking included", kind.name(), cpu);
-        let left = format!("{} alerts, asked {} s later", rounded(sorted(backlogs)), rounded(sorted(drains)));
+        table.add(
+            "- CPU seconds per 1,000 alerts, asking included",
+            kind.name(),
+            cpu,
+        );
+        let left = format!(
+            "{} alerts, asked {} s later",
+            rounded(sorted(backlogs)),
+            rounded(sorted(drains))
+        );
         table.add("- backlog at the end", kind.name(), left);
     }
 }

@@ -17,17 +17,31 @@ pub struct Employee {
 impl Employee {
     /// Signs in by a one-time link and enrols, all through the outside doors.
     pub async fn sign_in(bot: &Bot, conn: &mut Conn, id: String) -> Self {
-        let enroll = request("POST", &format!("/v1/employees/{id}/factors/totp"), &bot.auth(), "{}");
+        let enroll = request(
+            "POST",
+            &format!("/v1/employees/{id}/factors/totp"),
+            &bot.auth(),
+            "{}",
+        );
         let enrolled = conn.ask(&enroll).await.unwrap().text();
         let seed = between(&enrolled, "secret=", &['&', '"']);
         let seed = data_encoding::BASE32_NOPAD.decode(seed.as_bytes()).unwrap();
-        let link = request("POST", &format!("/v1/employees/{id}/links"), &bot.auth(), r#"{"kind":"chat"}"#);
+        let link = request(
+            "POST",
+            &format!("/v1/employees/{id}/links"),
+            &bot.auth(),
+            r#"{"kind":"chat"}"#,
+        );
         let link = conn.ask(&link).await.unwrap().text();
         let path = format!("/chat/login/{}", between(&link, "/chat/login/", &['"']));
         let signed_in = conn.ask(&request("POST", &path, "", "")).await.unwrap();
         let cookie = signed_in.header("set-cookie").unwrap();
         let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
-        let page = conn.ask(&request("GET", "/chat", &cookie, "")).await.unwrap().text();
+        let page = conn
+            .ask(&request("GET", "/chat", &cookie, ""))
+            .await
+            .unwrap()
+            .text();
         let csrf = between(&page, "name=\"csrf\" value=\"", &['"']);
         Self {
             id,
@@ -41,7 +55,9 @@ impl Employee {
     pub async fn listen(&self, bot: &Bot) -> Conn {
         let mut conn = bot.conn().await;
         let accept = format!("{}Accept: text/event-stream\r\n", self.cookie);
-        conn.open(&request("GET", "/chat/stream", &accept, "")).await.unwrap();
+        conn.open(&request("GET", "/chat/stream", &accept, ""))
+            .await
+            .unwrap();
         conn.wait_for(b"event: hello").await.unwrap();
         conn
     }
@@ -52,7 +68,9 @@ impl Employee {
         let answer = conn.ask(&ask).await.unwrap();
         find(&answer.body, b"name=\\\"answer\\\"")?;
         let text = answer.text();
-        let case = text.split("data-case=\\\"").map(|rest| rest.split('\\').next().unwrap());
+        let case = text
+            .split("data-case=\\\"")
+            .map(|rest| rest.split('\\').next().unwrap());
         let case = case.skip(1).find(|case| !case.is_empty())?.to_owned();
         let revision = between(&text[text.find(&case)?..], "data-revision=\\\"", &['\\']);
         Some((case, revision))
@@ -64,7 +82,10 @@ impl Employee {
     }
 
     pub async fn confirm(&self, conn: &mut Conn, case: &str, revision: &str) -> u16 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         let code = totp_custom::<Sha1>(30, 6, &self.seed, now);
         let form = format!(
             "case={case}&revision={revision}&tick={case}%3A{revision}&why=restarting+nginx&code={code}"
@@ -73,12 +94,19 @@ impl Employee {
     }
 
     async fn post(&self, conn: &mut Conn, path: &str, form: &str) -> u16 {
-        let body = format!("csrf={}&event={:032x}&{form}", self.csrf, rand::random::<u128>());
+        let body = format!(
+            "csrf={}&event={:032x}&{form}",
+            self.csrf,
+            rand::random::<u128>()
+        );
         let headers = format!(
             "{}Accept: application/json\r\nContent-Type: application/x-www-form-urlencoded\r\n",
             self.cookie
         );
-        let answer = conn.ask(&request("POST", path, &headers, &body)).await.unwrap();
+        let answer = conn
+            .ask(&request("POST", path, &headers, &body))
+            .await
+            .unwrap();
         if answer.status != 200 {
             eprintln!("  {} {path}: {} {}", self.id, answer.status, answer.text());
         }
@@ -87,6 +115,9 @@ impl Employee {
 }
 
 fn between(text: &str, before: &str, ends: &[char]) -> String {
-    let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before} in {text}")).1;
+    let rest = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no {before} in {text}"))
+        .1;
     rest.split(ends).next().unwrap().to_owned()
 }

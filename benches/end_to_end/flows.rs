@@ -21,14 +21,31 @@ const ASKED_EACH: u64 = 12;
 pub async fn latency(options: &Options, kind: Kind, table: &mut Table) {
     let bot = Bot::start(kind, options.employees + 2 * WATCHERS).await;
     let mut idle = sample(&bot, options.employees, Duration::from_millis(5)).await;
-    table.add("accepted to question shown, idle, p50 / p99", kind.name(), p50_p99(&mut idle));
+    table.add(
+        "accepted to question shown, idle, p50 / p99",
+        kind.name(),
+        p50_p99(&mut idle),
+    );
     let time = Duration::from_secs(options.seconds.min(15));
-    let flood = flood(&bot, 32, 1, options.employees, time, Arc::new(AtomicU64::new(0)));
+    let flood = flood(
+        &bot,
+        32,
+        1,
+        options.employees,
+        time,
+        Arc::new(AtomicU64::new(0)),
+    );
     tokio::time::sleep(Duration::from_secs(1)).await;
     let pause = (time - Duration::from_secs(2)) / (WATCHERS * ASKED_EACH) as u32;
     let mut busy = sample(&bot, options.employees + WATCHERS, pause).await;
-    tokio::task::spawn_blocking(move || flood.join().unwrap()).await.unwrap();
-    table.add("- the same under saturating ingest", kind.name(), p50_p99(&mut busy));
+    tokio::task::spawn_blocking(move || flood.join().unwrap())
+        .await
+        .unwrap();
+    table.add(
+        "- the same under saturating ingest",
+        kind.name(),
+        p50_p99(&mut busy),
+    );
 }
 
 /// From the 202 to the question in the watcher's open page.
@@ -46,12 +63,17 @@ async fn sample(bot: &Bot, first: u64, pause: Duration) -> Vec<Duration> {
             // `high` is asked at once, whatever else is open.
             let body = alert(0, 1, "high")
                 .replace("\"e0\"", &format!("\"e{n}\""))
-                .replace("b-0", &format!("w-{n}-{turn}"))
+                .replace("\"b-0\"", &format!("\"w-{n}-{turn}\""))
                 .replace("web-0", &format!("db-{turn}"));
-            let answer = conn.ask(&request("POST", "/v1/alerts", &auth, &body)).await.unwrap();
+            let answer = conn
+                .ask(&request("POST", "/v1/alerts", &auth, &body))
+                .await
+                .unwrap();
             assert_eq!(answer.status, 202, "{}", answer.text());
             let accepted = Instant::now();
-            page.wait_for(format!("sudo -i on db-{turn}").as_bytes()).await.unwrap();
+            page.wait_for(format!("sudo -i on db-{turn}").as_bytes())
+                .await
+                .unwrap();
             // The first question of the day has a greeting before it.
             if turn > 0 {
                 times.push(accepted.elapsed());
@@ -85,7 +107,8 @@ pub async fn whole_cases(options: &Options, kind: Kind, table: &mut Table) {
                 for worker in workers {
                     verified += worker.await.unwrap();
                 }
-                while self::reported(&bot) < reported + verified && begin.elapsed().as_secs() < 300 {
+                while self::reported(&bot) < reported + verified && begin.elapsed().as_secs() < 300
+                {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 rates.push(verified as f64 / begin.elapsed().as_secs_f64());
@@ -98,11 +121,19 @@ pub async fn whole_cases(options: &Options, kind: Kind, table: &mut Table) {
         kind.name(),
         median(&rates),
     );
-    table.add("- CPU seconds of the bot per 1,000 cases", kind.name(), median(&cpu));
+    table.add(
+        "- CPU seconds of the bot per 1,000 cases",
+        kind.name(),
+        median(&cpu),
+    );
 }
 
 /// Signs employees in, several at a time.
-async fn signed_in(bot: &Rc<Bot>, range: std::ops::Range<u64>, workers: usize) -> VecDeque<Employee> {
+async fn signed_in(
+    bot: &Rc<Bot>,
+    range: std::ops::Range<u64>,
+    workers: usize,
+) -> VecDeque<Employee> {
     let numbers = Rc::new(std::cell::RefCell::new(range));
     let tasks: Vec<_> = (0..workers)
         .map(|_| {
@@ -110,7 +141,9 @@ async fn signed_in(bot: &Rc<Bot>, range: std::ops::Range<u64>, workers: usize) -
             tokio::task::spawn_local(async move {
                 let (mut conn, mut done) = (bot.conn().await, Vec::new());
                 loop {
-                    let Some(n) = numbers.borrow_mut().next() else { break };
+                    let Some(n) = numbers.borrow_mut().next() else {
+                        break;
+                    };
                     done.push(Employee::sign_in(&bot, &mut conn, format!("e{n}")).await);
                 }
                 done
@@ -133,8 +166,11 @@ async fn work(bot: Rc<Bot>, employees: Rc<std::cell::RefCell<VecDeque<Employee>>
         };
         let body = alert(0, 1, "medium")
             .replace("\"e0\"", &format!("\"{}\"", employee.id))
-            .replace("b-0", &format!("c-{}", employee.id));
-        let answer = conn.ask(&request("POST", "/v1/alerts", &auth, &body)).await.unwrap();
+            .replace("\"b-0\"", &format!("\"c-{}\"", employee.id));
+        let answer = conn
+            .ask(&request("POST", "/v1/alerts", &auth, &body))
+            .await
+            .unwrap();
         assert_eq!(answer.status, 202, "{}", answer.text());
         let (case, revision) = loop {
             if let Some(found) = employee.question(&mut conn).await {
@@ -153,5 +189,7 @@ async fn work(bot: Rc<Bot>, employees: Rc<std::cell::RefCell<VecDeque<Employee>>
 fn reported(bot: &Bot) -> u64 {
     let file = std::fs::read(bot.sink()).unwrap_or_default();
     let text = String::from_utf8_lossy(&file);
-    text.lines().filter(|line| line.contains("\"event\":\"case_closed\"")).count() as u64
+    text.lines()
+        .filter(|line| line.contains("\"event\":\"case_closed\""))
+        .count() as u64
 }

@@ -30,7 +30,9 @@ pub struct Options {
     write: bool,
 }
 
-const PARTS: [&str; 7] = ["peers", "ingest", "latency", "cases", "idle", "crash", "lists"];
+const PARTS: [&str; 7] = [
+    "peers", "ingest", "latency", "cases", "idle", "crash", "lists",
+];
 
 impl Options {
     fn read() -> Self {
@@ -46,7 +48,11 @@ impl Options {
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
-            let mut value = || words.next().unwrap_or_else(|| panic!("{word}: expected a value"));
+            let mut value = || {
+                words
+                    .next()
+                    .unwrap_or_else(|| panic!("{word}: expected a value"))
+            };
             match word.as_str() {
                 // Cargo's own.
                 "--bench" => {}
@@ -66,7 +72,9 @@ impl Options {
                         _ => options.stores,
                     }
                 }
-                other => panic!("{other}: expected one of the options in benches/end_to_end/main.rs"),
+                other => {
+                    panic!("{other}: expected one of the options in benches/end_to_end/main.rs")
+                }
             }
         }
         options
@@ -78,7 +86,8 @@ impl Options {
 }
 
 fn number(word: &str) -> u64 {
-    word.parse().unwrap_or_else(|_| panic!("{word}: expected a number"))
+    word.parse()
+        .unwrap_or_else(|_| panic!("{word}: expected a number"))
 }
 
 #[tokio::main(flavor = "current_thread")]

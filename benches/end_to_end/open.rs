@@ -17,7 +17,10 @@ const IDLE_FOR: Duration = Duration::from_secs(20);
 async fn fill(bot: &Bot, from: u64, to: u64, employees: u64) {
     let (auth, mut conn) = (bot.auth(), bot.conn().await);
     for number in from / 100..to / 100 {
-        let answer = conn.ask(&post(&auth, number, 100, employees)).await.unwrap();
+        let answer = conn
+            .ask(&post(&auth, number, 100, employees))
+            .await
+            .unwrap();
         assert_eq!(answer.status, 202, "{}", answer.text());
     }
     bot.drain().await;
@@ -27,12 +30,22 @@ pub async fn questions(options: &Options, kind: Kind, table: &mut Table) {
     let open = options.open;
     let mut bot = Bot::start(kind, open).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (resident, used) = (bot.process.resident_bytes(), bot.redis.as_ref().map(|r| r.used_bytes()));
+    let (resident, used) = (
+        bot.process.resident_bytes(),
+        bot.redis.as_ref().map(|r| r.used_bytes()),
+    );
     fill(&bot, 0, open, open).await;
     let live = bot.metric("securitybot_live_actors").await;
     let per = |bytes: u64| rounded(bytes.saturating_sub(resident) as f64 / open as f64);
-    let value = format!("{} bytes, {live} conversations in memory", per(bot.process.resident_bytes()));
-    table.add(format!("resident per open question, {open} just asked"), kind.name(), value);
+    let value = format!(
+        "{} bytes, {live} conversations in memory",
+        per(bot.process.resident_bytes())
+    );
+    table.add(
+        format!("resident per open question, {open} just asked"),
+        kind.name(),
+        value,
+    );
     tokio::time::sleep(RETIRED_AFTER).await;
     let live = bot.metric("securitybot_live_actors").await;
     let value = format!(
@@ -48,13 +61,18 @@ pub async fn questions(options: &Options, kind: Kind, table: &mut Table) {
     if options.has("idle") {
         let before = (bot.process.cpu(), bot.redis_cpu());
         tokio::time::sleep(IDLE_FOR).await;
-        let percent = |now: f64, before: f64| rounded((now - before) * 100.0 / IDLE_FOR.as_secs_f64());
+        let percent =
+            |now: f64, before: f64| rounded((now - before) * 100.0 / IDLE_FOR.as_secs_f64());
         let value = format!(
             "{} % of a core, Redis {} %",
             percent(bot.process.cpu(), before.0),
             percent(bot.redis_cpu(), before.1)
         );
-        table.add(format!("CPU with {open} open questions, idle"), kind.name(), value);
+        table.add(
+            format!("CPU with {open} open questions, idle"),
+            kind.name(),
+            value,
+        );
     }
     if options.has("crash") {
         let mut times = Vec::new();
@@ -65,14 +83,22 @@ pub async fn questions(options: &Options, kind: Kind, table: &mut Table) {
         let again = open_cases(&bot, "asked").await;
         let sent = bot.metric("securitybot_effects_started_total").await;
         let what = format!("kill -9 with {open} open questions: ready again, s");
-        let value = format!("{}; sent again: {sent}; first page same: {}", median(&times), asked == again);
+        let value = format!(
+            "{}; sent again: {sent}; first page same: {}",
+            median(&times),
+            asked == again
+        );
         table.add(what, kind.name(), value);
     }
 }
 
 async fn open_cases(bot: &Bot, state: &str) -> String {
     let path = format!("/v1/cases?state={state}&limit=500");
-    let answer = bot.conn().await.ask(&request("GET", &path, &bot.auth(), "")).await;
+    let answer = bot
+        .conn()
+        .await
+        .ask(&request("GET", &path, &bot.auth(), ""))
+        .await;
     answer.unwrap().text()
 }
 
@@ -82,7 +108,11 @@ pub async fn lists(options: &Options, kind: Kind, table: &mut Table) {
     for size in [1_000, options.cases] {
         let begin = Instant::now();
         fill(&bot, filled, size, options.employees).await;
-        println!("  {} cases in {:.1} s", size - filled, begin.elapsed().as_secs_f64());
+        println!(
+            "  {} cases in {:.1} s",
+            size - filled,
+            begin.elapsed().as_secs_f64()
+        );
         filled = size;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let since = "2026-01-01T00:00:00Z";
@@ -92,7 +122,12 @@ pub async fn lists(options: &Options, kind: Kind, table: &mut Table) {
             ("rule and time", format!("&rule=sudo&since={since}")),
             ("employee and state", "&employee=e7&state=asked".to_owned()),
         ] {
-            let get = request("GET", &format!("/v1/cases?limit=50{filter}"), &bot.auth(), "");
+            let get = request(
+                "GET",
+                &format!("/v1/cases?limit=50{filter}"),
+                &bot.auth(),
+                "",
+            );
             let mut conn = bot.conn().await;
             let mut times = Vec::new();
             for _ in 0..300 {
@@ -109,9 +144,12 @@ pub async fn lists(options: &Options, kind: Kind, table: &mut Table) {
     let mut times = Vec::new();
     let mut conn = bot.conn().await;
     for n in 0..300 {
-        let body = alert(n, options.employees, "medium").replace("b-", "last-");
+        let body = alert(n, options.employees, "medium").replace("\"b-", "\"last-");
         let sent = Instant::now();
-        let answer = conn.ask(&request("POST", "/v1/alerts", &bot.auth(), &body)).await.unwrap();
+        let answer = conn
+            .ask(&request("POST", "/v1/alerts", &bot.auth(), &body))
+            .await
+            .unwrap();
         assert_eq!(answer.status, 202);
         times.push(sent.elapsed());
     }

@@ -116,8 +116,11 @@ impl Redis {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = text.lines().find_map(|line| line.strip_prefix("used_memory:"));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        line.and_then(|value| value.trim().parse().ok())
+            .unwrap_or(0)
     }
 }
 
@@ -158,7 +161,10 @@ impl Bot {
         };
         let store = match &redis {
             None => "kind = \"sqlite\"".to_owned(),
-            Some(redis) => format!("kind = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"", redis.port),
+            Some(redis) => format!(
+                "kind = \"redis\"\nurl = \"redis://127.0.0.1:{}/0\"",
+                redis.port
+            ),
         };
         let mut config = format!(
             "[server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"http://127.0.0.1:{port}\"\n\
@@ -186,9 +192,16 @@ impl Bot {
         let begin = Instant::now();
         let probe = request("GET", "/readyz", "", "");
         loop {
-            assert!(begin.elapsed() < START_WITHIN, "the bot did not start:\n{}", self.log());
+            assert!(
+                begin.elapsed() < START_WITHIN,
+                "the bot did not start:\n{}",
+                self.log()
+            );
             if let Ok(mut conn) = Conn::to(self.port).await
-                && conn.ask(&probe).await.is_ok_and(|answer| answer.status == 200)
+                && conn
+                    .ask(&probe)
+                    .await
+                    .is_ok_and(|answer| answer.status == 200)
             {
                 return;
             }
@@ -226,10 +239,17 @@ impl Bot {
 
     /// The sum of a metric's values over its labels.
     pub async fn metric(&self, name: &str) -> f64 {
-        let answer = self.conn().await.ask(&request("GET", "/metrics", &self.auth(), "")).await;
+        let answer = self
+            .conn()
+            .await
+            .ask(&request("GET", "/metrics", &self.auth(), ""))
+            .await;
         let text = answer.unwrap().text();
         text.lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
     }
@@ -257,7 +277,10 @@ impl Bot {
 }
 
 fn spawn(folder: &Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_securitybot"));
+    // An earlier build, to compare with.
+    let program = std::env::var_os("SECURITYBOT_BIN");
+    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_securitybot").into());
+    let mut command = Command::new(program);
     command.current_dir(folder);
     Process::start(&mut command, &folder.join("log"))
 }
@@ -274,7 +297,9 @@ impl Alertmanager {
     pub fn start(webhook: Option<u16>) -> Option<Self> {
         let (folder, port) = (folder(), free_port());
         let receiver = webhook.map_or_else(String::new, |port| {
-            format!("  webhook_configs:\n  - url: http://127.0.0.1:{port}/\n    send_resolved: false\n")
+            format!(
+                "  webhook_configs:\n  - url: http://127.0.0.1:{port}/\n    send_resolved: false\n"
+            )
         });
         let config = format!(
             "route:\n  receiver: r\n  group_by: ['...']\n  group_wait: 0s\n  group_interval: 1m\nreceivers:\n- name: r\n{receiver}"

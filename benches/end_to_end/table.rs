@@ -15,9 +15,15 @@ impl Table {
     pub fn new(options: &Options) -> Self {
         let first_line = |program: &str, args: &[&str]| {
             let output = Command::new(program).args(args).output().ok();
-            let text = output.map(|out| [out.stdout, out.stderr].concat()).unwrap_or_default();
+            let text = output
+                .map(|out| [out.stdout, out.stderr].concat())
+                .unwrap_or_default();
             let text = String::from_utf8_lossy(&text).into_owned();
-            text.lines().next().unwrap_or("not installed").trim().to_owned()
+            text.lines()
+                .next()
+                .unwrap_or("not installed")
+                .trim()
+                .to_owned()
         };
         let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = model
@@ -90,7 +96,9 @@ pub fn rounded(value: f64) -> String {
 pub fn percentile(times: &mut [Duration], percent: f64) -> f64 {
     times.sort_unstable();
     let at = ((times.len() as f64 - 1.0) * percent / 100.0).round() as usize;
-    times.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+    times
+        .get(at)
+        .map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
 }
 
 /// `p50 / p99` in milliseconds.

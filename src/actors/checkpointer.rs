@@ -214,22 +214,38 @@ impl Checkpointer {
     }
 }
 
+/// Who waits for a write, and what the journal says of it.
+struct Caller {
+    records: Vec<Record>,
+    verdict: oneshot::Sender<Verdict>,
+}
+
 /// Writes a group, taking refused writes out and sending the rest again. Answers each, and returns the
 /// claim with the journal's new head, or `None` when the partition must be claimed anew.
 async fn write_group(
     store: &dyn Store,
     partition: u16,
     claim: Claim,
-    mut group: Vec<Persist>,
+    group: Vec<Persist>,
     now: crate::core::time::Timestamp,
 ) -> Option<Claim> {
+    let (mut writes, mut group): (Vec<Write>, Vec<Caller>) = group
+        .into_iter()
+        .map(
+            |Persist {
+                 write,
+                 records,
+                 verdict,
+             }| (write, Caller { records, verdict }),
+        )
+        .unzip();
     while !group.is_empty() {
         let (rows, head) = chained(&claim.head, &group);
         let batch = Batch {
             partition,
             epoch: claim.epoch,
             head_before: claim.head.clone(),
-            writes: group.iter().map(|persist| persist.write.clone()).collect(),
+            writes: std::mem::take(&mut writes),
             journal: rows,
             now,
         };
@@ -245,7 +261,7 @@ async fn write_group(
             }
             Err(WriteError::Refused(refusals)) => {
                 counter!("securitybot_commits_refused_total").increment(refusals.len() as u64);
-                group = without(group, refusals);
+                (writes, group) = without(batch.writes, group, refusals);
             }
             Err(WriteError::Failed(why)) => {
                 tracing::error!(partition, %why, "the store refused to write");
@@ -274,7 +290,7 @@ async fn write_group(
     Some(claim)
 }
 
-fn chained(head: &Head, group: &[Persist]) -> (Vec<crate::store::JournalRow>, Head) {
+fn chained(head: &Head, group: &[Caller]) -> (Vec<crate::store::JournalRow>, Head) {
     let records = group
         .iter()
         .flat_map(|persist| &persist.records)
@@ -285,7 +301,7 @@ fn chained(head: &Head, group: &[Persist]) -> (Vec<crate::store::JournalRow>, He
     journal::chain(head, records)
 }
 
-fn answer(group: Vec<Persist>, verdict: &Verdict) {
+fn answer(group: Vec<Caller>, verdict: &Verdict) {
     let stands = matches!(verdict, Verdict::Committed | Verdict::Unreplicated(_));
     for persist in group {
         if stands {
@@ -295,19 +311,27 @@ fn answer(group: Vec<Persist>, verdict: &Verdict) {
     }
 }
 
-fn without(group: Vec<Persist>, refusals: Vec<(usize, Refusal)>) -> Vec<Persist> {
+fn without(
+    writes: Vec<Write>,
+    group: Vec<Caller>,
+    refusals: Vec<(usize, Refusal)>,
+) -> (Vec<Write>, Vec<Caller>) {
     let mut refusals: std::collections::BTreeMap<_, _> = refusals.into_iter().collect();
-    let mut rest = Vec::with_capacity(group.len());
-    for (index, persist) in group.into_iter().enumerate() {
-        match refusals.remove(&index) {
-            None => rest.push(persist),
-            Some(Refusal::Conflict { found }) => {
-                let _ = persist.verdict.send(Verdict::Conflict { found });
+    let mut rest = (
+        Vec::with_capacity(group.len()),
+        Vec::with_capacity(group.len()),
+    );
+    for (index, (write, caller)) in writes.into_iter().zip(group).enumerate() {
+        let verdict = match refusals.remove(&index) {
+            None => {
+                rest.0.push(write);
+                rest.1.push(caller);
+                continue;
             }
-            Some(Refusal::Duplicate(seen)) => {
-                let _ = persist.verdict.send(Verdict::Duplicate(seen));
-            }
-        }
+            Some(Refusal::Conflict { found }) => Verdict::Conflict { found },
+            Some(Refusal::Duplicate(seen)) => Verdict::Duplicate(seen),
+        };
+        let _ = caller.verdict.send(verdict);
     }
     rest
 }

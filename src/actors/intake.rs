@@ -71,6 +71,8 @@ pub struct Intake {
     pending: BTreeMap<String, VecDeque<(u64, Alert)>>,
     in_memory: usize,
     busy: BTreeSet<String>,
+    /// With something pending and nothing under way: a flood must not look through all the others.
+    ready: Vec<String>,
     /// Committed by their receivers, still in the store's queue.
     taken: Vec<u64>,
     taking: bool,
@@ -94,6 +96,7 @@ impl Intake {
             pending: BTreeMap::new(),
             in_memory: 0,
             busy: BTreeSet::new(),
+            ready: Vec::new(),
             taken: Vec::new(),
             taking: false,
         }
@@ -172,10 +175,16 @@ impl Intake {
     fn keep(&mut self, number: u64, receiver: String, alert: Alert) {
         self.read_through = number;
         self.in_memory += 1;
-        self.pending
-            .entry(receiver)
-            .or_default()
-            .push_back((number, alert));
+        match self.pending.get_mut(&receiver) {
+            Some(queue) => queue.push_back((number, alert)),
+            None => {
+                if !self.busy.contains(&receiver) {
+                    self.ready.push(receiver.clone());
+                }
+                self.pending
+                    .insert(receiver, VecDeque::from([(number, alert)]));
+            }
+        }
     }
 
     /// Reads on in the store's queue while there is room in memory.
@@ -235,13 +244,7 @@ impl Intake {
 
     /// At most one delivery per receiver is under way, so that its alerts stay in order.
     fn deliver(&mut self, ctx: &mut Context<Self>) {
-        let ready: Vec<String> = self
-            .pending
-            .keys()
-            .filter(|receiver| !self.busy.contains(*receiver))
-            .cloned()
-            .collect();
-        for receiver in ready {
+        for receiver in std::mem::take(&mut self.ready) {
             let Some(queue) = self.pending.get_mut(&receiver) else {
                 continue;
             };
@@ -292,11 +295,15 @@ impl Intake {
             }
             ctx.run_later(RETRY, move |actor, ctx| {
                 actor.busy.remove(&receiver);
+                actor.ready.push(receiver);
                 actor.deliver(ctx);
             });
             return;
         }
         self.busy.remove(&receiver);
+        if self.pending.contains_key(&receiver) {
+            self.ready.push(receiver);
+        }
         self.in_memory -= alerts.len();
         self.taken
             .extend(alerts.into_iter().map(|(number, _)| number));

@@ -1,7 +1,7 @@
 //! One per chat: makes the words and sends them. Urgent before chatty, a bounded number at once, and
 //! where a result was lost it reads back before it sends again (promise P4).
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,9 @@ use super::verifier::Push;
 const CONCURRENCY: usize = 64;
 /// A chat that does not answer for this long has lost the message, perhaps.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// A wait up to this long is spent in the queue; a longer one is written down with the effect.
+const LONGEST_HERE: Duration = Duration::from_secs(15);
+const LONGEST_IN_ALL: Duration = Duration::from_secs(120);
 /// How far back a lost send is looked for.
 const READ_BACK: Duration = Duration::from_secs(4 * 24 * 3600);
 /// The escalation answers after its commit.
@@ -51,6 +54,7 @@ pub struct Post {
 struct Waiting {
     urgency: Severity,
     nth: u64,
+    since: Instant,
     order: Order<Effect>,
 }
 
@@ -83,8 +87,8 @@ pub struct Messenger {
     asked: HashMap<String, Vec<oneshot::Sender<Performed>>>,
     under_way: usize,
     nth: u64,
-    /// The chat asked for silence until then. Not by the wall clock, which may be set back.
-    quiet_until: Option<Instant>,
+    /// The chat asked to wait with these, and only these: others may be told meanwhile.
+    later: BTreeMap<u64, Waiting>,
 }
 
 impl Messenger {
@@ -98,17 +102,11 @@ impl Messenger {
             asked: HashMap::new(),
             under_way: 0,
             nth: 0,
-            quiet_until: None,
+            later: BTreeMap::new(),
         }
     }
 
     fn start(&mut self, ctx: &mut Context<Self>) {
-        if let Some(until) = self.quiet_until {
-            if Instant::now() < until {
-                return;
-            }
-            self.quiet_until = None;
-        }
         while self.under_way < CONCURRENCY {
             let Some(next) = self.waiting.pop() else {
                 break;
@@ -116,11 +114,10 @@ impl Messenger {
             self.under_way += 1;
             let (chat, messages, now) = (self.chat.clone(), self.messages.clone(), (self.now)());
             let key = next.order.effect_key();
+            let order = next.order.clone();
             // One message that cannot be made must not end the Messenger for everybody.
             let post =
-                AssertUnwindSafe(
-                    async move { post(chat.as_ref(), &messages, next.order, now).await },
-                );
+                AssertUnwindSafe(async move { post(chat.as_ref(), &messages, order, now).await });
             ctx.spawn(post.catch_unwind().into_actor(self).map(
                 move |performed, actor, ctx: &mut Context<Self>| {
                     actor.under_way -= 1;
@@ -128,30 +125,38 @@ impl Messenger {
                         why: format!("it panicked: {}", panic_text(panic.as_ref())),
                         after: None,
                     });
-                    if let Performed::Retry {
-                        after: Some(wait), ..
-                    } = &performed
-                    {
-                        actor.be_quiet(*wait, ctx);
-                    }
-                    for done in actor.asked.remove(&key).unwrap_or_default() {
-                        let _ = done.send(performed.clone());
+                    match performed {
+                        Performed::Retry {
+                            after: Some(wait), ..
+                        } if may_wait(&next, wait) => actor.wait(next, wait, ctx),
+                        performed => {
+                            for done in actor.asked.remove(&key).unwrap_or_default() {
+                                let _ = done.send(performed.clone());
+                            }
+                        }
                     }
                     actor.start(ctx);
                 },
             ));
         }
-        gauge!("securitybot_chat_waiting").set(self.waiting.len() as f64);
+        gauge!("securitybot_chat_waiting").set((self.waiting.len() + self.later.len()) as f64);
     }
 
-    fn be_quiet(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+    /// It keeps its place by urgency: whatever is more urgent when the time comes goes first.
+    fn wait(&mut self, waiting: Waiting, wait: Duration, ctx: &mut Context<Self>) {
         counter!("securitybot_chat_rate_limited_total").increment(1);
-        let until = Instant::now() + wait;
-        if self.quiet_until.is_none_or(|quiet| quiet < until) {
-            self.quiet_until = Some(until);
-            ctx.run_later(wait, |actor, ctx| actor.start(ctx));
-        }
+        let nth = waiting.nth;
+        self.later.insert(nth, waiting);
+        ctx.run_later(wait, move |actor, ctx| {
+            actor.waiting.extend(actor.later.remove(&nth));
+            actor.start(ctx);
+        });
     }
+}
+
+/// Whoever ordered it does not wait for ever.
+fn may_wait(waiting: &Waiting, wait: Duration) -> bool {
+    wait <= LONGEST_HERE && waiting.since.elapsed() < LONGEST_IN_ALL
 }
 
 async fn post(
@@ -258,6 +263,7 @@ impl Handler<Post> for Messenger {
             self.waiting.push(Waiting {
                 urgency,
                 nth: self.nth,
+                since: Instant::now(),
                 order: message.order,
             });
             self.start(ctx);

@@ -80,6 +80,11 @@ impl System {
         }
     }
 
+    /// For whoever changes the world on its own account (the chat's directory).
+    pub fn reconfigure_doors(&self) -> Vec<Mailbox<Reconfigure>> {
+        self.reconfigure.clone()
+    }
+
     /// Ends all actors, those that depend on others first.
     pub async fn stop(&self) {
         let _ = self.caretaker.send(StopAll).await;

@@ -9,6 +9,7 @@ use crate::cli::{self, Api, ApiCommand, Args, Command, Failure, JournalCommand};
 use crate::clock::Clock;
 use crate::config::{Config, Log, LogFormat};
 use crate::plugins::Health;
+use crate::plugins::chat::Chat;
 use crate::store::{Head, JournalRow, journal};
 
 use super::{StartError, plugins, readiness, server};
@@ -78,7 +79,12 @@ async fn check_live(config: &Config, out: &mut dyn Write) -> Result<(), Failure>
         Health::Degraded(problem)
     };
     let mut found = vec![(format!("store {}", store.kind()), store_health)];
-    let pagers = plugins::pagers(config, &now).map_err(refused)?;
+    let slack = super::slack(config, &store, &now);
+    if let Some(slack) = &slack {
+        let health = readiness::ask(slack.health()).await;
+        found.push((format!("chat {}", slack.name()), health));
+    }
+    let pagers = plugins::pagers(config, &now, slack.as_ref()).map_err(refused)?;
     for (name, pager) in &pagers.by_name {
         found.push((
             format!("pager {name}"),

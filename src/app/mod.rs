@@ -2,6 +2,8 @@
 //! starts here in order is ended in the opposite order.
 
 mod data_dir;
+mod desk;
+pub mod directory;
 mod doors;
 mod heartbeat;
 mod main;
@@ -33,6 +35,7 @@ use crate::http::enroll::Enroll;
 use crate::http::{Access, Http};
 use crate::messages::Messages;
 use crate::plugins::chat::Chat;
+use crate::plugins::chat::slack::{self, Slack};
 use crate::plugins::chat::web::WebChat;
 use crate::plugins::factors::CodeFactor;
 use crate::store::{Store, StoreError};
@@ -84,6 +87,9 @@ pub struct App {
     store: Arc<dyn Store>,
     system: System,
     web_chat: Option<Arc<WebChat>>,
+    slack: Option<Arc<Slack>>,
+    people: Arc<directory::People>,
+    desk: Arc<desk::OperatorDesk>,
     world: watch::Sender<Arc<World>>,
     pagers: watch::Sender<Arc<Pagers>>,
     access: watch::Sender<Arc<Access>>,
@@ -107,7 +113,9 @@ impl App {
         let factor: Arc<dyn CodeFactor> = Arc::new(crate::plugins::faulty::FaultyFactor(factor));
         own_all_partitions(store.as_ref(), &data.node, &now).await?;
 
-        let pager_set = Arc::new(plugins::pagers(&config, &now)?);
+        let slack = slack(&config, &store, &now);
+        let pager_set = Arc::new(plugins::pagers(&config, &now, slack.as_ref())?);
+        let people = Arc::new(directory::People::new(&config));
         let (world, world_seen) = watch::channel(Arc::new(world(&config, &pager_set)));
         reload::check_ladders(store.as_ref(), &world_seen.borrow().clone(), &pager_set)
             .await
@@ -115,9 +123,12 @@ impl App {
         let (pagers, pagers_seen) = watch::channel(pager_set);
         let (access, access_seen) = watch::channel(Arc::new(doors::access(&config, &data.token)));
 
-        let (chat, web_chat) = chat(&config, &store, &now, &world_seen)?;
+        let (chat, web_chat) = chat(&config, &store, &now, &world_seen, slack.as_ref());
         #[cfg(feature = "fault-injection")]
         let chat: Arc<dyn Chat> = Arc::new(crate::plugins::faulty::FaultyChat(chat));
+        people
+            .load(chat.as_ref(), store.as_ref(), &now, &world)
+            .await;
         let held = Arc::new(Held::new(store.partitions()));
         let system = system::start(Parts {
             node: data.node.clone(),
@@ -144,13 +155,21 @@ impl App {
             polled: plugins::polled(&config)?,
             held: held.clone(),
         });
+        let inbox = Arc::new(ChatInbox {
+            world: world_seen.clone(),
+            conversations: system.ports.conversations.clone(),
+            verifier: system.ports.verifier.clone(),
+        });
         if let Some(web_chat) = &web_chat {
-            web_chat.set_inbox(Arc::new(ChatInbox {
-                world: world_seen.clone(),
-                conversations: system.ports.conversations.clone(),
-                verifier: system.ports.verifier.clone(),
-            }));
+            web_chat.set_inbox(inbox.clone());
         }
+        actix_rt::spawn(people.clone().keep_fresh(directory::Refresh {
+            chat: chat.clone(),
+            store: store.clone(),
+            now: now.clone(),
+            world: world.clone(),
+            doors: system.reconfigure_doors(),
+        }));
 
         let watched = readiness::Watched {
             store: store.clone(),
@@ -193,12 +212,20 @@ impl App {
             max_body: config.server.max_body,
             public_url,
         });
+        let desk = Arc::new(desk::OperatorDesk::new(http.clone(), &config));
+        if let Some(slack) = &slack {
+            slack.set_desk(desk.clone());
+            slack.start(inbox);
+        }
         Ok(Self {
             config,
             data,
             store,
             system,
             web_chat,
+            slack,
+            people,
+            desk,
             world,
             pagers,
             access,
@@ -230,29 +257,40 @@ fn world(config: &Config, pagers: &Pagers) -> World {
     config.world(config.chat.name(), refresh)
 }
 
-type Chats = (Arc<dyn Chat>, Option<Arc<WebChat>>);
+/// Slack asks employees and may carry pages: it is made before either.
+fn slack(config: &Config, store: &Arc<dyn Store>, now: &Now) -> Option<Arc<Slack>> {
+    let config::Chat::Slack(slack) = &config.chat else {
+        return None;
+    };
+    let socket = slack.mode == config::SlackMode::Socket;
+    let settings = slack::Settings {
+        api_url: slack.api_url.clone(),
+        bot_token: slack.bot_token.clone(),
+        app_token: slack.app_token.clone().filter(|_| socket),
+        signing_secret: slack.signing_secret.clone().filter(|_| !socket),
+    };
+    Some(Arc::new(Slack::new(settings, store.clone(), now.clone())))
+}
 
+/// The chat as the actors know it, and the web chat as its own doors do.
 fn chat(
     config: &Config,
     store: &Arc<dyn Store>,
     now: &Now,
     world: &watch::Receiver<Arc<World>>,
-) -> Result<Chats, StartError> {
-    match &config.chat {
-        config::Chat::Web => {
-            let chat = Arc::new(WebChat::new(
-                store.clone(),
-                now.clone(),
-                &config.server.public_url,
-                config.retention.chat,
-                world.clone(),
-            ));
-            Ok((chat.clone(), Some(chat)))
-        }
-        config::Chat::Slack(_) => Err(StartError::Config(
-            "chat.kind: this build has no Slack yet: expected \"web\"".to_owned(),
-        )),
+    slack: Option<&Arc<Slack>>,
+) -> (Arc<dyn Chat>, Option<Arc<WebChat>>) {
+    if let Some(slack) = slack {
+        return (slack.clone(), None);
     }
+    let chat = Arc::new(WebChat::new(
+        store.clone(),
+        now.clone(),
+        &config.server.public_url,
+        config.retention.chat,
+        world.clone(),
+    ));
+    (chat.clone(), Some(chat))
 }
 
 /// Every configured source, and those that left the config with alerts still in their queue.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PagerKind, SinkKind, SourceKind, StoreKind};
 use crate::core::ids::{PagerName, SourceId};
 use crate::core::time::Timestamp;
+use crate::plugins::chat::slack::{Slack, SlackPager};
 use crate::plugins::factors::PushFactor;
 use crate::plugins::factors::duo::{DuoFactor, DuoKeys};
 use crate::plugins::factors::seal::SealKey;
@@ -107,7 +108,11 @@ pub fn push(config: &Config, now: &Now) -> Option<Arc<dyn PushFactor>> {
     Some(Arc::new(DuoFactor::new(keys, url, now.clone())))
 }
 
-pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
+pub fn pagers(
+    config: &Config,
+    now: &Now,
+    slack: Option<&Arc<Slack>>,
+) -> Result<Pagers, StartError> {
     let client = crate::plugins::http_client();
     let mut by_name: BTreeMap<PagerName, Arc<dyn Pager>> = BTreeMap::new();
     for pager in &config.pagers {
@@ -126,6 +131,14 @@ pub fn pagers(config: &Config, now: &Now) -> Result<Pagers, StartError> {
                 client.clone(),
                 now.clone(),
             )),
+            PagerKind::Slack { channel } => {
+                let slack = slack.ok_or_else(|| {
+                    let message =
+                        "pages cannot go to Slack before a restart with chat.kind = \"slack\"";
+                    StartError::Config(format!("pagers {name}: {message}"))
+                })?;
+                Arc::new(SlackPager::new(slack.clone(), name, channel))
+            }
             PagerKind::Pagerduty {
                 routing_key,
                 api_url,

@@ -42,12 +42,17 @@ impl App {
                 );
             }
         }
-        let pagers =
-            Arc::new(plugins::pagers(&config, &self.now).map_err(|error| error.to_string())?);
+        let pagers = Arc::new(
+            plugins::pagers(&config, &self.now, self.slack.as_ref())
+                .map_err(|error| error.to_string())?,
+        );
         let mut next = world(&config, &pagers);
         next.partitions = self.store.partitions();
+        next.directory = self.people.with_config(&config);
         check_ladders(self.store.as_ref(), &next, &pagers).await?;
         let next = Arc::new(next);
+        self.people.set_config(&config);
+        self.desk.set_config(&config);
         self.pagers.send_replace(pagers);
         self.access
             .send_replace(Arc::new(doors::access(&config, &self.data.token)));

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http;
-use crate::plugins::chat::web as web_chat;
+use crate::plugins::chat::{slack, web as web_chat};
 
 use super::{App, StartError, heartbeat};
 
@@ -49,6 +49,9 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     if let Some(chat) = &app.web_chat {
         chat.close_streams();
     }
+    if let Some(slack) = &app.slack {
+        slack.close();
+    }
     if tokio::time::timeout(DRAIN, handle.stop(true))
         .await
         .is_err()
@@ -65,12 +68,17 @@ pub fn serve(app: &App) -> Result<actix_web::dev::Server, StartError> {
     let api = app.http.clone();
     let enroll = web::Data::from(app.enroll.clone());
     let chat = app.web_chat.clone().map(web::Data::from);
+    let slack = app.slack.clone().map(web::Data::from);
     let server = HttpServer::new(move || {
         let (api, enroll, chat) = (api.clone(), enroll.clone(), chat.clone());
+        let slack = slack.clone();
         WebApp::new()
             .configure(|cfg| {
                 if let Some(chat) = chat {
                     web_chat::configure(cfg, chat);
+                }
+                if let Some(slack) = slack {
+                    slack::configure(cfg, slack);
                 }
             })
             .configure(|cfg| http::enroll::configure(cfg, enroll))

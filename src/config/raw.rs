@@ -148,6 +148,7 @@ pub struct RawOperator {
     pub name: Text<Name>,
     pub token: SecretRef,
     pub roles: Vec<Text<Role>>,
+    pub chat: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -226,6 +227,7 @@ pub struct RawPager {
     pub routing_key: Option<SecretRef>,
     pub webhook_secret: Option<SecretRef>,
     pub api_url: Option<Text<Url>>,
+    pub channel: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -296,5 +296,6 @@ kinds!(SourceWord {
 });
 kinds!(PagerWord {
     "log" => Log, "webhook" => Webhook, "alertmanager" => Alertmanager, "pagerduty" => Pagerduty,
+    "slack" => Slack,
 });
 kinds!(SinkWord { "jsonl" => Jsonl, "webhook" => Webhook });

@@ -147,6 +147,8 @@ pub struct Operator {
     pub name: OperatorName,
     pub token: SecretString,
     pub roles: BTreeSet<Role>,
+    /// Their user id on the chat platform: whose clicks under a page are theirs.
+    pub chat: Option<String>,
 }
 
 /// What an operator may do; each includes what stands before it.
@@ -222,6 +224,10 @@ pub enum PagerKind {
         api_url: Url,
         /// `None`: nothing that happens in PagerDuty is heard here.
         webhook_secret: Option<SecretString>,
+    },
+    /// A channel of the workspace in which employees are asked.
+    Slack {
+        channel: String,
     },
 }
 

@@ -226,7 +226,8 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
                     let ticked = ticks
                         .iter()
                         .any(|tick| tick.case == view.id && tick.revision == view.revision);
-                    if !ticked && !(ticks.is_empty() && *case == view.id) {
+                    let is_own_form = ticks.is_empty() && *case == view.id;
+                    if !ticked && !is_own_form {
                         return broken(P5, at, format!("{} was not ticked", view.reference));
                     }
                     continue;

@@ -49,9 +49,17 @@ impl Timestamp {
             .unwrap_or_else(|_| "9999-12-31T23:59:59.999Z".to_owned())
     }
 
+    /// The last day of the year 9999 is in RFC 3339 and beyond what the time library counts; as "never" it is in
+    /// common use, so it is taken as the latest instant there is.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let latest = |text: &str| {
+            let end = text.starts_with("9999-12-3") && text.ends_with('Z');
+            let civil = text.trim_end_matches('Z').parse::<jiff::civil::DateTime>();
+            (end && civil.is_ok()).then_some(jiff::Timestamp::MAX)
+        };
         text.parse::<jiff::Timestamp>()
             .ok()
+            .or_else(|| latest(text))
             .map(|t| Self(t.as_millisecond()))
     }
 }

@@ -3,7 +3,7 @@
 //! event that an actor answers once it is committed.
 
 pub mod access;
-mod act;
+pub mod act;
 pub mod api;
 mod auth;
 mod body;

@@ -1,5 +1,6 @@
 //! A real Chromium in front of the real pages, and a picture of each page that a person can look at
 //! afterwards (`target/screenshots`).
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -88,13 +89,12 @@ impl Browser {
         let client = loop {
             let mut builder = ClientBuilder::new(HttpConnector::new());
             builder.capabilities(wanted.as_object().expect("an object").clone());
-            match builder
-                .connect(&format!("http://127.0.0.1:{}", driver.port))
-                .await
-            {
-                Ok(client) => break client,
-                Err(error) if Instant::now() > until => panic!("chromedriver: {error}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            let url = format!("http://127.0.0.1:{}", driver.port);
+            match tokio::time::timeout(PATIENCE, builder.connect(&url)).await {
+                Ok(Ok(client)) => break client,
+                Ok(Err(error)) if Instant::now() > until => panic!("chromedriver: {error}"),
+                Ok(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Err(_) => panic!("chromedriver does not answer"),
             }
         };
         Self {
@@ -105,7 +105,9 @@ impl Browser {
     }
 
     pub async fn open(&self, url: &str) {
-        self.client.goto(url).await.expect("the page opens");
+        let opened = tokio::time::timeout(PATIENCE, self.client.goto(url)).await;
+        let opened = opened.unwrap_or_else(|_| panic!("{url} does not open"));
+        opened.expect("the page opens");
     }
 
     pub async fn run(&self, script: &str) -> Value {
@@ -150,6 +152,11 @@ impl Browser {
             .for_element(Locator::XPath(&xpath))
             .await;
         let found = found.unwrap_or_else(|error| panic!("no button {button}: {error}"));
+        // A thumb scrolls what the message box covers; WebDriver takes it for visible.
+        let script = "arguments[0].scrollIntoView({block: 'center'})";
+        let element = serde_json::to_value(&found).expect("an element");
+        let scrolled = self.client.execute(script, vec![element]).await;
+        scrolled.expect("it scrolls");
         found.click().await.expect("it can be clicked");
     }
 

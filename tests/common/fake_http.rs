@@ -1,5 +1,6 @@
 //! A recording HTTP server: what a pager or sink really sent is judged from here, never from what the
 //! product says. It can refuse, hang, ask to wait, and cut the connection.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -170,6 +170,20 @@ impl Person {
         self.post("confirm", form, &fields).await
     }
 
+    /// *Approve on my phone*.
+    pub async fn push(&self, form: &Shown, why: &str) -> (StatusCode, Value) {
+        let revision = form.revision.to_string();
+        let tick = format!("{}:{}", form.case, form.revision);
+        let fields = [
+            ("case", form.case.as_str()),
+            ("revision", revision.as_str()),
+            ("tick", tick.as_str()),
+            ("why", why),
+            ("push", "1"),
+        ];
+        self.post("confirm", form, &fields).await
+    }
+
     pub async fn say(&self, text: &str) -> (StatusCode, Value) {
         let page = self
             .client

@@ -212,7 +212,7 @@ async fn an_end_that_alertmanager_did_not_confirm_is_sent_again() {
         assert_eq!(alerts.len(), count);
         for alert in alerts {
             let repeat = alert["labels"]["repeat"].as_str().unwrap();
-            let is_over = alert["endsAt"] == "2026-11-24T02:15:00.000Z";
+            let is_over = alert["endsAt"] == "2026-11-24T02:14:00.000Z";
             assert_eq!(expected.get(repeat), Some(&is_over), "{alert}");
             if !is_over {
                 assert_eq!(

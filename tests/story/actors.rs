@@ -13,12 +13,9 @@ use serde_json::json;
 use crate::common::bot::Bot;
 use crate::common::fake_http::FakeHttp;
 use crate::common::person::Person;
+use crate::common::redis::RedisServer;
 
-/// One actor per partition is enough, and two show that they are apart.
 const CONFIG: &str = r#"
-[store]
-partitions = 2
-
 [severity.medium]
 answer_within = "10m"
 ceiling = "20m"
@@ -54,9 +51,24 @@ levels = [{ after = "0s", pagers = ["hook"], repeat = "1m" }]
 const PEOPLE: usize = 16;
 
 #[actix_web::test]
-async fn every_actor_is_ended_in_turn_and_everything_ends_as_it_should() {
+async fn on_sqlite_every_actor_is_ended_in_turn_and_everything_ends_as_it_should() {
+    every_actor_is_ended(None).await;
+}
+
+#[actix_web::test]
+async fn on_redis_every_actor_is_ended_in_turn_and_everything_ends_as_it_should() {
+    let redis = RedisServer::start();
+    every_actor_is_ended(Some(&redis)).await;
+}
+
+async fn every_actor_is_ended(redis: Option<&RedisServer>) {
     let hook = FakeHttp::start();
     let mut config = CONFIG.to_owned();
+    // One partition is enough, and two show that they are apart.
+    config.push_str("\n[store]\npartitions = 2\n");
+    if let Some(redis) = redis {
+        let _ = write!(config, "kind = \"redis\"\nurl = {:?}\n", redis.url());
+    }
     let _ = write!(
         config,
         "\n[[pagers]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\nsecret = {{ file = \"s\" }}\n",

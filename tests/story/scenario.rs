@@ -1,15 +1,15 @@
 //! The story itself, act by act. Between the acts, and within them, the bot is killed: nothing may
 //! change but the delay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::common::person::Person;
 use crate::common::redis::RedisServer;
-use crate::evidence::{Evidence, millis, time_of};
-use crate::stage::{Finding, LEVEL_TWO_AFTER_MS, Stage};
+use crate::evidence::{Evidence, time_of};
+use crate::paging;
+use crate::stage::{Finding, Stage};
 
 const fn finding<'a>(user: &'a str, rule: &'a str, host: &'a str, session: &'a str) -> Finding<'a> {
     Finding {
@@ -27,10 +27,10 @@ const REPEATS: [Finding<'_>; 2] = [
     finding("alice", "sudo", "web-3", "4"),
 ];
 const ELSEWHERE: Finding<'_> = finding("alice", "sudo", "web-4", "5");
-const DENIED: Finding<'_> = finding("bob", "sudo", "web-5", "6");
-const SILENT: Finding<'_> = finding("carol", "nmap", "web-6", "7");
-const UNPROVED: Finding<'_> = finding("dave", "sudo", "web-7", "8");
-const UNKNOWN: Finding<'_> = finding("mallory", "sudo", "web-8", "9");
+pub const DENIED: Finding<'_> = finding("bob", "sudo", "web-5", "6");
+pub const SILENT: Finding<'_> = finding("carol", "nmap", "web-6", "7");
+pub const UNPROVED: Finding<'_> = finding("dave", "sudo", "web-7", "8");
+pub const UNKNOWN: Finding<'_> = finding("mallory", "sudo", "web-8", "9");
 
 /// By their alerts: who ended how.
 const OUTCOMES: [(&Finding<'_>, &str); 9] = [
@@ -67,8 +67,8 @@ pub async fn tell(redis: Option<RedisServer>) {
     dave_cannot_prove_it(&mut stage, &dave).await;
     carol_says_nothing(&stage, &carol, &silent).await;
 
-    the_pages_go_out_again_and_higher_up(&mut stage).await;
-    sam_acknowledges_and_resolves(&mut stage).await;
+    paging::the_pages_go_out_again_and_higher_up(&mut stage).await;
+    paging::sam_acknowledges_and_resolves(&mut stage).await;
 
     for person in [&alice, &erin, &bob, &carol, &dave] {
         everybody_was_asked_once(&stage, person).await;
@@ -117,11 +117,13 @@ async fn alice_clicks_yes(stage: &mut Stage, alice: &Person) -> Value {
     case
 }
 
+/// Killed right after her words were taken.
 async fn erin_types_it(stage: &mut Stage, erin: &Person) {
     stage.fires(&[TYPED]).await;
     erin.question("sudo -i on web-3").await;
     let (status, said) = erin.say("yes, restarting nginx").await;
     assert!(status.is_success(), "{status} {said}");
+    stage.kill9_and_restart().await;
     let form = erin.sees("the form", |s| s.has_form).await;
     let (status, said) = erin.confirm(&form, "", &erin.code(0)).await;
     assert!(status.is_success(), "{status} {said}");
@@ -208,112 +210,16 @@ async fn carol_says_nothing(stage: &Stage, carol: &Person, asked: &Value) {
     assert_eq!(reminders.count(), 1);
 }
 
-async fn paged_cases(stage: &Stage) -> Vec<(Finding<'static>, Value)> {
-    let mut cases = Vec::new();
-    for (about, outcome) in [
-        (DENIED, "denied"),
-        (SILENT, "no_answer"),
-        (UNPROVED, "verification_failed"),
-        (UNKNOWN, "unknown_employee"),
-    ] {
-        cases.push((about, stage.ended(&about, outcome).await));
-    }
-    cases
-}
-
-async fn the_pages_go_out_again_and_higher_up(stage: &mut Stage) {
-    for (about, case) in paged_cases(stage).await {
-        let alert = stage
-            .shown_in_alertmanager(&case, true)
-            .await
-            .expect("it stands");
-        let labels = &alert["labels"];
-        assert_eq!(labels["level"], "1");
-        assert_eq!(labels["reference"], case["reference"]);
-        assert_eq!(labels["rule"], about.rule);
-        let employee = case["employee"].as_str().unwrap_or("unknown");
-        assert_eq!(labels["employee"], employee);
-    }
-    stage.kill9_and_restart().await;
-    for (_, case) in paged_cases(stage).await {
-        stage.paged(&case, 1, 1).await;
-        let (at, _) = stage.paged(&case, 2, 0).await;
-        let after = millis(at) - time_of(&case, "closed_at");
-        println!("level 2 after {after} ms");
-        assert!(after >= LEVEL_TWO_AFTER_MS, "level 2 after {after} ms");
-        assert_eq!(case["escalation"]["state"], "open");
-    }
-    // Alertmanager notifies us of our own pages, too.
-    stage
-        .bot
-        .until("our own page came back", async || {
-            let back = stage.bot.metric("securitybot_source_own_pages_total", "");
-            (back.await > 0.0).then_some(())
-        })
-        .await;
-}
-
-/// Killed right after a resolve: its end must still reach Alertmanager.
-async fn sam_acknowledges_and_resolves(stage: &mut Stage) {
-    let cases = paged_cases(stage).await;
-    let [denied, silent, ..] = cases.as_slice() else {
-        panic!("four cases page");
-    };
-    let of = |case: &Value, what: &str| {
-        let id = case["id"].as_str().expect("an id");
-        format!("/v1/escalations/{id}/{what}")
-    };
-    let path = of(&denied.1, "ack");
-    let stranger = stage
-        .bot
-        .call_as("nobody", Method::POST, &path, Some(json!({})))
-        .await;
-    assert_eq!(stranger.0, StatusCode::UNAUTHORIZED);
-    let (status, said) = stage.sam(&path, json!({})).await;
-    assert!(status.is_success(), "{status} {said}");
-    stage.shown_in_alertmanager(&denied.1, false).await;
-    let quiet = last_repeat(stage, &denied.1);
-    let loud = last_repeat(stage, &silent.1);
-    stage.paged(&silent.1, 1, loud + 2).await;
-    assert_eq!(last_repeat(stage, &denied.1), quiet, "paged after the ack");
-
-    for (about, case) in &cases {
-        let reason = json!({"reason": format!("talked to {}", about.user)});
-        let (status, said) = stage.sam(&of(case, "resolve"), reason).await;
-        assert!(status.is_success(), "{status} {said}");
-    }
-    stage.kill9_and_restart().await;
-    for (about, case) in &cases {
-        stage.shown_in_alertmanager(case, false).await;
-        let case = stage
-            .case(about, "resolved", |case| {
-                case["escalation"]["state"] == "resolved"
-            })
-            .await;
-        assert_eq!(case["escalation"]["resolved_by"], "sam");
-        let reason = format!("talked to {}", about.user);
-        assert_eq!(case["escalation"]["reason"], reason);
-    }
-    let (status, _) = stage.sam(&of(&denied.1, "ack"), json!({})).await;
-    assert_eq!(status, StatusCode::CONFLICT, "resolved is resolved");
-}
-
-fn last_repeat(stage: &Stage, case: &Value) -> u64 {
-    let pages = stage.evidence().pages;
-    let repeats = pages
-        .iter()
-        .filter(|(_, page)| page["case"]["id"] == case["id"] && page["level"] == 1);
-    repeats
-        .filter_map(|(_, page)| page["repeat"].as_u64())
-        .max()
-        .unwrap_or(0)
-}
-
 async fn everybody_was_asked_once(stage: &Stage, person: &Person) {
     for case in stage.bot.cases(&format!("employee={}", person.name)).await {
         let id = case["id"].as_str().expect("an id");
         let expected = usize::from(case["outcome"] != "snoozed");
         assert_eq!(person.times_asked(id).await, expected, "{case:#}");
+    }
+    let mut said = BTreeSet::new();
+    for message in person.messages().await {
+        let new = said.insert((message.case, message.text.clone()));
+        assert!(new, "{} was told twice: {}", person.name, message.text);
     }
 }
 
@@ -358,6 +264,8 @@ async fn everything_is_written_back(stage: &Stage) {
             .collect();
         assert!(why.contains(&"restarting nginx"), "{why:?}");
     }
+    let verified = stage.bot.cli(&["journal", "verify"]);
+    assert!(verified.status.success(), "{verified:?}");
     let copies = stage.evidence().most_copies;
     println!("kills: {}, copies of one webhook-id: {copies}", stage.kills);
     assert!(copies <= stage.kills + 1, "{copies} copies of one thing");

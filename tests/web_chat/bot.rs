@@ -161,6 +161,8 @@ impl Bot {
         let content = Content::ProofForm {
             question: question(first),
             form: Form {
+                code: true,
+                push: false,
                 explanation: Explanation::Required,
                 given: Some(XSS.into()),
                 ticks: vec![tick(first), tick(second)],

@@ -211,6 +211,11 @@ impl Inbox for FakeInbox {
                 answer,
             } => format!("pressed {case} {revision} {answer:?}"),
             ChatAction::Typed { text } => format!("typed {}", text.raw()),
+            ChatAction::PushRequested {
+                case,
+                ticks,
+                explanation,
+            } => format!("push {case} {} {:?}", ticks.len(), explanation.raw()),
             ChatAction::Submitted {
                 case,
                 ticks,

@@ -79,7 +79,8 @@ pub struct Loaded<M: Machine> {
 pub(super) struct Prepared<M: Machine> {
     pub next: M,
     pub outbox: Outbox<M::Effect>,
-    pub commit: Commit,
+    /// Taken when it is handed to the Checkpointer.
+    pub commit: Option<Commit>,
     pub records: Vec<Record>,
     pub reply: Option<M::Reply>,
     pub births: Vec<AggregateKey>,
@@ -100,8 +101,9 @@ pub async fn adopt<M: Machine>(
         world,
     };
     let outbox = Outbox::anew(now).after(None, &[], &BTreeSet::new(), step.effects.clone(), now);
-    let prepared = prepared(key, version, step, outbox, &cx);
-    let write = Write::Commit(prepared.commit);
+    let mut prepared = prepared(key, version, step, outbox, &cx);
+    let commit = prepared.commit.take().expect("a new step holds its commit");
+    let write = Write::Commit(commit);
     match env.persist(key.partition, write, prepared.records).await {
         Verdict::Committed | Verdict::Unreplicated(_) => {
             for key in prepared.births {
@@ -152,7 +154,7 @@ pub(super) fn prepared<M: Machine>(
     Prepared {
         next: step.next,
         outbox,
-        commit,
+        commit: Some(commit),
         records,
         reply,
         births: born_keys,

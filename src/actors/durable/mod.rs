@@ -155,12 +155,31 @@ impl<M: Machine> Durable<M> {
                 }
                 self.rest(ctx);
             }
+            Ok(step) if self.is_unchanged(&step) && self.settles_with_the_next(settled) => {
+                self.settling = None;
+                self.outbox
+                    .entries
+                    .retain(|entry| Some(entry.seq) != settled);
+                self.rest(ctx);
+            }
             Ok(step) => {
                 let prepared = self.prepare(step, settled, &cx);
                 self.commit(prepared, event, handle, ctx);
             }
             Err(panic) => self.recover(&panic_text(panic.as_ref()), event, settled, handle, ctx),
         }
+    }
+
+    /// An end that changes nothing else needs no commit of its own while a later effect, whose end will
+    /// be committed, may start at once. Lost in a crash, the effect is performed again under its key.
+    fn settles_with_the_next(&self, settled: Option<u64>) -> bool {
+        let now = (self.env.now)();
+        settled.is_some_and(|settled| {
+            self.outbox
+                .entries
+                .iter()
+                .any(|entry| entry.seq > settled && entry.not_before <= now)
+        })
     }
 
     fn is_unchanged(&self, step: &Step<M>) -> bool {
@@ -193,7 +212,10 @@ impl<M: Machine> Durable<M> {
         ctx: &mut Context<Self>,
     ) {
         let env = self.env.clone();
-        let write = Write::Commit(prepared.commit.clone());
+        let Some(commit) = prepared.commit.take() else {
+            return self.rest(ctx);
+        };
+        let write = Write::Commit(commit);
         let records = std::mem::take(&mut prepared.records);
         let partition = self.key.partition;
         let verdict = async move { env.persist(partition, write, records).await };

@@ -113,7 +113,7 @@ impl<M: Machine> Durable<M> {
         let prepared = Prepared {
             next,
             outbox,
-            commit,
+            commit: Some(commit),
             records: Vec::new(),
             reply: None,
             births: Vec::new(),

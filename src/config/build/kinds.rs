@@ -168,6 +168,7 @@ impl Builder<'_, '_> {
                 name: OperatorName::new(operator.name.0.0.as_str()),
                 token,
                 roles: operator.roles.iter().map(|text| text.0).collect(),
+                chat: operator.chat.clone(),
             });
         }
         operators
@@ -186,7 +187,7 @@ impl Builder<'_, '_> {
                 table: format!("pagers[{nth}]"),
                 kind: pager.kind.0.word(),
             };
-            if let Some(kind) = self.pager_kind(&keys, pager) {
+            if let Some(kind) = self.pager_kind(&keys, pager, &raw.chat) {
                 pagers.push(Pager {
                     name: PagerName::new(pager.name.0.0.as_str()),
                     kind,
@@ -196,13 +197,18 @@ impl Builder<'_, '_> {
         pagers
     }
 
-    fn pager_kind(&mut self, keys: &Keys<'_>, raw: &RawPager) -> Option<PagerKind> {
+    fn pager_kind(&mut self, keys: &Keys<'_>, raw: &RawPager, chat: &RawChat) -> Option<PagerKind> {
         let kind = raw.kind.0;
         let duty = kind == PagerWord::Pagerduty;
         self.refuse(
             keys,
             &[
-                ("url", raw.url.is_some() && (duty || kind == PagerWord::Log)),
+                (
+                    "url",
+                    raw.url.is_some()
+                        && (duty || matches!(kind, PagerWord::Log | PagerWord::Slack)),
+                ),
+                ("channel", raw.channel.is_some() && kind != PagerWord::Slack),
                 ("secret", raw.secret.is_some() && kind != PagerWord::Webhook),
                 ("routing_key", raw.routing_key.is_some() && !duty),
                 ("api_url", raw.api_url.is_some() && !duty),
@@ -231,6 +237,15 @@ impl Builder<'_, '_> {
                     None => None,
                 },
             }),
+            PagerWord::Slack => {
+                if chat.kind.as_ref().map(|kind| kind.0) != Some(ChatWord::Slack) {
+                    let message = "a pager of kind \"slack\" expects chat.kind = \"slack\"";
+                    self.problems.add(format!("{}.kind", keys.table), message);
+                }
+                let channel = raw.channel.as_ref().or(chat.security_channel.as_ref());
+                let channel = self.need(keys, "channel", channel)?;
+                Some(PagerKind::Slack { channel })
+            }
         }
     }
 

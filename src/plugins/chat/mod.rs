@@ -1,6 +1,7 @@
 //! Where employees are asked. The trait is shaped by the hardest platform (Slack): ids exist only
 //! after sending, nothing is idempotent, limits apply, a form must open within three seconds.
 
+pub mod slack;
 pub mod web;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 
 use crate::core::conversation::{Answer, Reply, Tick};
 use crate::core::ids::{CaseId, ChatIdentity};
@@ -52,7 +54,24 @@ pub trait Chat: Send + Sync + 'static {
         since: Timestamp,
     ) -> Result<Option<Receipt>, ChatError>;
 
+    /// Everybody the chat knows; `None`: it has no directory of its own. A list is whole or an error.
+    async fn people(&self) -> Result<Option<Vec<Person>>, ChatError> {
+        Ok(None)
+    }
+
     async fn health(&self) -> Health;
+}
+
+/// Somebody in a chat's own directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The platform's own user id, as [`ChatIdentity::user`] has it.
+    pub user: String,
+    pub name: String,
+    pub email: Option<String>,
+    /// An IANA zone that exists.
+    pub time_zone: Option<String>,
+    pub locale: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

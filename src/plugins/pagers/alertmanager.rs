@@ -26,6 +26,8 @@ use super::{PAGE_LABEL, Pager, PagerError, text};
 
 /// Well above what a busy Alertmanager needs, well below what a human waits for.
 pub const DEFAULT_REFRESH: Duration = Duration::from_secs(60);
+/// More than two servers' clocks usually differ by.
+const SURELY_OVER: Duration = Duration::from_secs(60);
 const ALERT_NAME: &str = "SecuritybotPage";
 
 pub struct AlertmanagerPager {
@@ -263,11 +265,14 @@ fn rank_of(labels: &Value) -> (u32, u32, u32) {
     (number("round"), number("level"), number("repeat"))
 }
 
+/// Over well before `now`: an end that is still to come by Alertmanager's clock, be it by a millisecond,
+/// is none, and the later `endsAt` of the standing page is kept.
 fn ended(labels: &Value, since: Timestamp, now: Timestamp) -> Value {
+    let end = now.before(SURELY_OVER);
     json!({
         "labels": labels,
-        "startsAt": since.min(now).to_rfc3339(),
-        "endsAt": now.to_rfc3339(),
+        "startsAt": since.min(end).to_rfc3339(),
+        "endsAt": end.to_rfc3339(),
     })
 }
 

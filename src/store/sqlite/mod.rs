@@ -12,18 +12,18 @@ mod rows;
 mod schema;
 mod trim;
 mod write;
+mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::oneshot;
 
 use super::{
@@ -34,8 +34,7 @@ use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::time::Timestamp;
 use read::Readers;
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+use writer::Job;
 
 pub struct SqliteStore {
     path: PathBuf,
@@ -65,14 +64,7 @@ impl SqliteStore {
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
-                for job in inbox {
-                    // A panic rolls its transaction back and drops its answer: unknown to the caller
-                    // who asked, nothing to anybody else.
-                    let run = AssertUnwindSafe(|| job(&mut conn));
-                    if catch_unwind(run).is_err() {
-                        tracing::error!("a job of the store's writer panicked");
-                    }
-                }
+                writer::run(&mut conn, &inbox);
                 // Closed in order: leave one whole file behind, without a log beside it.
                 if let Err(error) =
                     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -98,28 +90,33 @@ impl SqliteStore {
         job: impl FnOnce(&mut Connection) -> T + Send + 'static,
     ) -> Result<T, Lost> {
         let (reply, answer) = oneshot::channel();
-        let boxed: Job = Box::new(move |conn| {
+        let job = Job::Alone(Box::new(move |conn| {
             let _ = reply.send(job(conn));
-        });
-        let sent = locked(&self.jobs)
-            .as_ref()
-            .is_some_and(|jobs| jobs.send(boxed).is_ok());
-        if !sent {
-            return Err(Lost::Refused);
-        }
+        }));
+        self.hand_over(job)?;
         answer.await.map_err(|_| Lost::Unanswered)
     }
 
+    fn hand_over(&self, job: Job) -> Result<(), Lost> {
+        let jobs = locked(&self.jobs);
+        let sent = jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if sent { Ok(()) } else { Err(Lost::Refused) }
+    }
+
+    /// Writes; what others write at the same time may share the transaction.
     async fn writing<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Connection) -> Result<T, WriteError> + Send + 'static,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, write::Stop> + Send + 'static,
     ) -> Result<T, WriteError> {
-        let result = match self.on_writer(job).await {
-            Ok(result) => result,
-            Err(Lost::Refused) => Err(WriteError::Failed("the store is closed".to_owned())),
-            Err(Lost::Unanswered) => Err(WriteError::Unknown(
-                "the store's writer ended in the middle".to_owned(),
-            )),
+        let (reply, answer) = oneshot::channel();
+        let write = writer::Write::new(body, reply);
+        let result = match self.hand_over(Job::Shared(Box::new(write))) {
+            Ok(()) => answer.await.unwrap_or_else(|_| {
+                Err(WriteError::Unknown(
+                    "the store's writer ended in the middle".to_owned(),
+                ))
+            }),
+            Err(_) => Err(WriteError::Failed("the store is closed".to_owned())),
         };
         match &result {
             Err(WriteError::Failed(why) | WriteError::Unknown(why)) => {
@@ -205,7 +202,7 @@ impl Store for SqliteStore {
         let head = shape::check(batch, self.partitions)?;
         // Another thread takes it and may outlive this call, so it needs its own copy.
         let batch = batch.clone();
-        self.writing(move |conn| write::write(conn, &batch, &head))
+        self.writing(move |tx| write::write(tx, &batch, &head))
             .await
     }
 
@@ -304,10 +301,8 @@ impl Store for SqliteStore {
         if_absent: bool,
     ) -> Result<usize, WriteError> {
         let rows = rows.to_vec();
-        self.writing(move |conn| {
-            write::committed(conn, |tx| put::put_all(tx, partition, &rows, if_absent))
-        })
-        .await
+        self.writing(move |tx| put::put_all(tx, partition, &rows, if_absent))
+            .await
     }
 
     async fn trim(&self, partition: u16, keep: &Retention) -> Result<bool, StoreError> {
@@ -320,9 +315,7 @@ impl Store for SqliteStore {
         // After a failure a write has to work again before the store counts as ready.
         let failed = locked(&self.last_failure).is_some();
         let probe = self
-            .writing(move |conn| {
-                write::committed(conn, |tx| if failed { write::probe(tx) } else { Ok(()) })
-            })
+            .writing(move |tx| if failed { write::probe(tx) } else { Ok(()) })
             .await;
         let failing = match probe {
             Ok(()) => Vec::new(),

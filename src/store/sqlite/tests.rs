@@ -49,7 +49,7 @@ fn a_full_disk_fails_the_batch_for_certain_and_leaves_nothing_of_it() {
         .unwrap();
 
     let (large, head) = batch(epoch, "large", 20_000);
-    let full = write::write(&mut conn, &large, &head);
+    let full = write::committed(&mut conn, |tx| write::write(tx, &large, &head));
     assert!(matches!(full, Err(WriteError::Failed(_))), "{full:?}");
     for n in 0..20 {
         let key = AggregateKey {
@@ -61,6 +61,6 @@ fn a_full_disk_fails_the_batch_for_certain_and_leaves_nothing_of_it() {
     assert_eq!(read::journal_ends(&conn, 0).unwrap().0, Head::default());
     // What fits is still taken.
     let (small, head) = batch(epoch, "small", 10);
-    write::write(&mut conn, &small, &head).unwrap();
+    write::committed(&mut conn, |tx| write::write(tx, &small, &head)).unwrap();
     assert_eq!(read::journal_ends(&conn, 0).unwrap().0, head);
 }

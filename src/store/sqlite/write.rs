@@ -22,32 +22,39 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
+pub(super) fn failed(error: &rusqlite::Error) -> WriteError {
+    WriteError::Failed(error.to_string())
+}
+
+/// What a failed COMMIT says.
+pub(super) fn commit_error(error: &rusqlite::Error) -> WriteError {
+    match error.sqlite_error_code() {
+        // No commit frame was written, and the transaction is rolled back.
+        Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => failed(error),
+        // A failed fsync leaves frames behind that a restart may or may not find whole.
+        _ => WriteError::Unknown(error.to_string()),
+    }
+}
+
 /// Runs `body` in a transaction. An error before COMMIT is certain: nothing was written.
 pub(super) fn committed<T>(
     conn: &mut Connection,
     body: impl FnOnce(&Transaction<'_>) -> Result<T, Stop>,
 ) -> Result<T, WriteError> {
-    let failed = |e: rusqlite::Error| WriteError::Failed(e.to_string());
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
+        .map_err(|error| failed(&error))?;
     let done = match body(&tx) {
         Ok(done) => done,
         Err(stop) => {
-            tx.rollback().map_err(failed)?;
+            tx.rollback().map_err(|error| failed(&error))?;
             return Err(match stop {
-                Stop::Sql(error) => failed(error),
+                Stop::Sql(error) => failed(&error),
                 Stop::Contract(error) => error,
             });
         }
     };
-    tx.commit()
-        .map_err(|error| match error.sqlite_error_code() {
-            // No commit frame was written, and the transaction is rolled back.
-            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy) => failed(error),
-            // A failed fsync leaves frames behind that a restart may or may not find whole.
-            _ => WriteError::Unknown(error.to_string()),
-        })?;
+    tx.commit().map_err(|error| commit_error(&error))?;
     Ok(done)
 }
 
@@ -62,26 +69,24 @@ pub(super) fn probe(tx: &Transaction<'_>) -> Result<(), Stop> {
 }
 
 /// `head` is the journal's end after the batch.
-pub(super) fn write(conn: &mut Connection, batch: &Batch, head: &Head) -> Result<(), WriteError> {
-    committed(conn, |tx| {
-        fence(tx, batch)?;
-        let mut refused = Vec::new();
-        for (index, write) in batch.writes.iter().enumerate() {
-            let refusal = match write {
-                Write::Commit(one) => commit(tx, batch.partition, one)?,
-                Write::Accept(one) => accept::accept(tx, batch, one)?,
-                Write::Take { source, numbers } => {
-                    take(tx, source, numbers)?;
-                    None
-                }
-            };
-            refused.extend(refusal.map(|why| (index, why)));
-        }
-        if !refused.is_empty() {
-            return Err(Stop::Contract(WriteError::Refused(refused)));
-        }
-        append(tx, batch.partition, &batch.journal, head)
-    })
+pub(super) fn write(tx: &Transaction<'_>, batch: &Batch, head: &Head) -> Result<(), Stop> {
+    fence(tx, batch)?;
+    let mut refused = Vec::new();
+    for (index, write) in batch.writes.iter().enumerate() {
+        let refusal = match write {
+            Write::Commit(one) => commit(tx, batch.partition, one)?,
+            Write::Accept(one) => accept::accept(tx, batch, one)?,
+            Write::Take { source, numbers } => {
+                take(tx, source, numbers)?;
+                None
+            }
+        };
+        refused.extend(refusal.map(|why| (index, why)));
+    }
+    if !refused.is_empty() {
+        return Err(Stop::Contract(WriteError::Refused(refused)));
+    }
+    append(tx, batch.partition, &batch.journal, head)
 }
 
 fn fence(tx: &Transaction<'_>, batch: &Batch) -> Result<(), Stop> {

@@ -34,6 +34,20 @@ pub(super) async fn answer(
     };
     let said = match (post.case(), parse_answer(post.field("answer"))) {
         (Some((case, revision)), Some(answer)) => {
+            // An id from elsewhere answers nothing, and nobody is paged about it.
+            match chat
+                .history
+                .is_about(&post.visitor.identity.user, case)
+                .await
+            {
+                Ok(true) => {}
+                Ok(false) => {
+                    let employee = &post.visitor.identity.user;
+                    tracing::warn!(employee, %case, "an answer to a question of somebody else was refused");
+                    return post.answer(&chat, not_open(), Feedback::default()).await;
+                }
+                Err(error) => return unavailable(&error),
+            }
             let done = format!("{case}/{revision}/{}", answer_word(&answer));
             match post.event_id(&done) {
                 Some(id) => {

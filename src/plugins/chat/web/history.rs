@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::ids::partition_of;
+use crate::core::ids::{CaseId, partition_of};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::time::Timestamp;
 use crate::messages::Rendered;
@@ -101,6 +101,15 @@ impl History {
         rows.retain(|row| belongs(row, user));
         rows.reverse();
         Ok(rows)
+    }
+
+    /// Whether one of this employee's messages is about the case.
+    pub(super) async fn is_about(&self, user: &str, case: CaseId) -> Result<bool, HistoryError> {
+        let about = |row: &Row| match serde_json::from_str(&row.body) {
+            Ok(Entry::Bot { message }) => message.case == Some(case),
+            _ => false,
+        };
+        Ok(self.all(user).await?.iter().any(about))
     }
 
     fn row(

@@ -13,6 +13,8 @@
   let unseen = 0;
   let over = false;
   let source = null;
+  // The message that was answered last: its buttons lose the focus while the answer is on its way.
+  let acted = null;
 
   // --- showing messages
 
@@ -41,7 +43,8 @@
       else if (field.value) same.value = field.value;
       if (document.activeElement === field) queueMicrotask(() => same.focus());
     }
-    if (!from.querySelector(".proof") && to.querySelector(".proof") && from.contains(document.activeElement)) {
+    const hadFocus = from.contains(document.activeElement) || (from.id === acted && document.activeElement === document.body);
+    if (!from.querySelector(".proof") && to.querySelector(".proof") && hadFocus) {
       queueMicrotask(() => (to.querySelector(".proof textarea") || to).focus());
     }
   };
@@ -158,6 +161,8 @@
     if (button && button.name) fields.set(button.name, button.value);
     const buttons = [...form.querySelectorAll("button")];
     const focused = document.activeElement;
+    const around = form.closest(".message");
+    acted = around && around.id;
     complain(form, "");
     buttons.forEach((b) => { b.disabled = true; });
     let renew = false;

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::fakes::{Kind, Receiver};
 use super::history::{History, What};
 use super::people::{Employee, Town};
-use super::producers::{Producer, alert};
+use super::producers::{Nodes, Producer, alert};
 use crate::common::bot::Bot;
 use crate::common::person::Person;
 
@@ -107,10 +107,8 @@ impl Crew {
         mischief: bool,
         env: &[(&str, &str)],
     ) -> Self {
-        let pager = Receiver::start(Kind::Pager, &history, Duration::from_millis(30));
-        let sink = Receiver::start(Kind::Sink, &history, Duration::from_millis(2));
-        let mut bot = Bot::prepare(&config(store, &pager.url(), &sink.url()));
-        std::fs::write(bot.dir().join("secret"), SECRET).expect("the secret is written");
+        let (pager, sink) = receivers(&history);
+        let mut bot = prepare(store, &pager, &sink);
         if let Some(data) = data {
             std::fs::create_dir_all(data).expect("a data folder");
             std::os::unix::fs::symlink(data, bot.data_dir()).expect("a link to it");
@@ -118,8 +116,9 @@ impl Crew {
         bot.spawn_with(env);
         bot.ready().await;
         history.note(What::Up { node: 0 });
-        let producer = Producer::new(vec![bot.url()], bot.token(), &history);
-        let town = Town::new(&history, vec![bot.url()], mischief);
+        let nodes = Nodes::new(bot.url());
+        let producer = Producer::new(nodes.clone(), bot.token(), &history);
+        let town = Town::new(&history, nodes, mischief);
         let mut people = Vec::new();
         for name in NAMES {
             let mut person = Person::sign_in(&bot, name).await;
@@ -298,6 +297,20 @@ impl Drop for Crew {
             person.abort();
         }
     }
+}
+
+pub fn receivers(history: &History) -> (Receiver, Receiver) {
+    (
+        Receiver::start(Kind::Pager, history, Duration::from_millis(30)),
+        Receiver::start(Kind::Sink, history, Duration::from_millis(2)),
+    )
+}
+
+/// A node that has not been started.
+pub fn prepare(store: &str, pager: &Receiver, sink: &Receiver) -> Bot {
+    let bot = Bot::prepare(&config(store, &pager.url(), &sink.url()));
+    std::fs::write(bot.dir().join("secret"), SECRET).expect("the secret is written");
+    bot
 }
 
 /// Something that happened to somebody: most are asked, some never answer, some are nobody we know.

@@ -7,6 +7,7 @@ mod common;
 mod kit;
 mod mix;
 mod proxy;
+mod scenarios;
 mod stores;
 mod workload;
 

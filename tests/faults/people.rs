@@ -14,6 +14,7 @@ use reqwest::Client;
 use serde_json::Value;
 
 use super::history::{History, What, wall_ms};
+use super::producers::Nodes;
 
 const LOOK_EVERY: Duration = Duration::from_millis(120);
 /// A time step of an authenticator.
@@ -23,8 +24,7 @@ const STEP_S: i64 = 30;
 #[derive(Clone)]
 pub struct Town {
     pub history: History,
-    /// Any of them may be asked.
-    pub urls: Arc<Vec<String>>,
+    pub nodes: Nodes,
     acts: Arc<AtomicU64>,
     at_work: Arc<AtomicUsize>,
     fresh: Arc<AtomicUsize>,
@@ -35,10 +35,10 @@ pub struct Town {
 }
 
 impl Town {
-    pub fn new(history: &History, urls: Vec<String>, mischief: bool) -> Self {
+    pub fn new(history: &History, nodes: Nodes, mischief: bool) -> Self {
         Self {
             history: history.clone(),
-            urls: Arc::new(urls),
+            nodes,
             acts: Arc::default(),
             at_work: Arc::default(),
             fresh: Arc::default(),
@@ -113,7 +113,7 @@ impl Employee {
     }
 
     fn url(&self) -> String {
-        self.town.urls[self.looks_at % self.town.urls.len()].clone()
+        self.town.nodes.url(self.looks_at)
     }
 
     async fn look(&mut self) {
@@ -328,7 +328,7 @@ impl Employee {
                 .client
                 .post(format!("{url}/chat/{what}"))
                 .header("Cookie", &self.cookie)
-                .header("Origin", &self.town.urls[0])
+                .header("Origin", self.town.nodes.url(0))
                 .header("Accept", "application/json")
                 .header("Content-Type", "application/x-www-form-urlencoded")
                 .body(body.clone())

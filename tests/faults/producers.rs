@@ -1,8 +1,8 @@
 //! Monitoring systems: each alert is sent under its id until the bot says that it has it, as real
 //! producers do; some are sent again later, and some come back altered.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::Client;
@@ -10,10 +10,29 @@ use serde_json::{Value, json};
 
 use super::history::{History, What};
 
+/// The addresses of all nodes; whoever gets no answer turns to the next.
+#[derive(Clone)]
+pub struct Nodes(Arc<Mutex<Vec<String>>>);
+
+impl Nodes {
+    pub fn new(first: String) -> Self {
+        Self(Arc::new(Mutex::new(vec![first])))
+    }
+
+    pub fn add(&self, url: String) {
+        self.0.lock().unwrap().push(url);
+    }
+
+    pub fn url(&self, attempt: usize) -> String {
+        let urls = self.0.lock().unwrap();
+        urls[attempt % urls.len()].clone()
+    }
+}
+
 #[derive(Clone)]
 pub struct Producer {
     client: Client,
-    urls: Arc<Vec<String>>,
+    nodes: Nodes,
     token: String,
     history: History,
     requests: Arc<AtomicU64>,
@@ -38,10 +57,10 @@ impl Drop for Count {
 }
 
 impl Producer {
-    pub fn new(urls: Vec<String>, token: String, history: &History) -> Self {
+    pub fn new(nodes: Nodes, token: String, history: &History) -> Self {
         Self {
             client: securitybot::plugins::outgoing::http_client_with(Duration::from_secs(10)),
-            urls: Arc::new(urls),
+            nodes,
             token,
             history: history.clone(),
             requests: Arc::default(),
@@ -83,7 +102,7 @@ impl Producer {
             alert: id.clone(),
             body: alert.clone(),
         });
-        let url = &self.urls[attempt % self.urls.len()];
+        let url = self.nodes.url(attempt);
         let count = Count::up(&self.at_work);
         let sent = self
             .client

@@ -5,6 +5,7 @@ mod cli_service;
 
 use cli_service::{run, service};
 use insta::assert_snapshot;
+use securitybot::core::ids::CaseId;
 use serde_json::{Value, json};
 
 #[actix_web::test]
@@ -66,8 +67,9 @@ rule           sudo
 severity       medium
 mode           ask
 context        host=web-3
-answer within  2 h of working time
-ceiling        1 d
+snoozed        no
+answer within  2h of working time
+ceiling        24h
 ladder         default
 
 The question:
@@ -76,6 +78,17 @@ The question:
   sudo -i on web-3
 "##);
     assert_eq!(service.calls.lock().unwrap()[0].2["principal"], "alice");
+
+    let case = CaseId::parse("0198c0de-0000-7000-8000-000000000001").unwrap();
+    let snoozed = json!({"outcome": "snoozed", "snoozed": true, "snoozed_by": case,
+        "snooze": {"case": case, "until": "2026-11-25T02:14:00.000Z"}});
+    let service = self::service(&[("POST /v1/explain", 200, snoozed)]);
+    let said = run(&service.url, &["explain", name]).await.unwrap();
+    let wanted = format!(
+        "snoozed        until 2026-11-25T02:14:00.000Z (case {})",
+        case.reference()
+    );
+    assert!(said.lines().any(|line| line == wanted), "{said}");
 
     std::fs::write(&file, "{").unwrap();
     let failure = run(&service.url, &["explain", name]).await.unwrap_err();

@@ -23,6 +23,9 @@ const BATCH: usize = 500;
 /// Rollups of missed periods made per run.
 const MAX_CATCH_UP: usize = 48;
 
+/// The value of the field `rollup` that every kept rollup has.
+pub const ANY: &str = "any";
+
 #[derive(Clone, Debug, Default)]
 pub struct RollupPlan {
     pub hourly: bool,
@@ -46,6 +49,22 @@ struct Progress {
 struct Kept {
     rollup: Value,
     waiting: Vec<String>,
+}
+
+impl Kept {
+    /// What lists find it by: whether a sink waits for it, its period, and that it is one at all.
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let state = match self.waiting.is_empty() {
+            true => "done",
+            false => "waiting",
+        };
+        let period = self.rollup["period"].as_str().unwrap_or_default();
+        vec![
+            ("rollup", state.to_owned()),
+            ("rollup", ANY.to_owned()),
+            ("period", period.to_owned()),
+        ]
+    }
 }
 
 /// Makes what is due and delivers what waits.
@@ -98,16 +117,8 @@ async fn make_due(
             rollup: value,
             waiting: plan.sinks.clone(),
         };
-        let fields = vec![(
-            "rollup",
-            if kept.waiting.is_empty() {
-                "done"
-            } else {
-                "waiting"
-            }
-            .to_owned(),
-        )];
-        put(store, &name, &kept, Some(now.after(KEPT)), fields, now).await?;
+        // In lists it stands where its period ends, however late it was made.
+        put(store, &name, &kept, Some(now.after(KEPT)), kept.fields(), to).await?;
         put(store, &id, &next, None, Vec::new(), now).await?;
         progress = next;
     }
@@ -208,13 +219,7 @@ async fn deliver_waiting(store: &dyn Store, sinks: &[Arc<dyn Sink>]) -> Result<(
             }
         }
         kept.waiting = waiting;
-        let state = if kept.waiting.is_empty() {
-            "done"
-        } else {
-            "waiting"
-        };
-        let fields = vec![("rollup", state.to_owned())];
-        put(store, &row.id, &kept, row.expires, fields, row.at).await?;
+        put(store, &row.id, &kept, row.expires, kept.fields(), row.at).await?;
         if let Some(problem) = problem {
             return Err(problem);
         }

@@ -37,7 +37,7 @@ pub struct EndSnooze {
 
 /// What would suppress an alert like this now?
 #[derive(Debug, Message)]
-#[rtype(result = "Option<SnoozeRow>")]
+#[rtype(result = "Result<Option<SnoozeRow>, DeliverError>")]
 pub struct Preview {
     pub employee: EmployeeId,
     pub rule: RuleName,
@@ -154,14 +154,18 @@ impl Handler<EndSnooze> for Snooze {
 }
 
 impl Handler<Preview> for Snooze {
-    type Result = ResponseFuture<Option<SnoozeRow>>;
+    type Result = ResponseFuture<Result<Option<SnoozeRow>, DeliverError>>;
 
     fn handle(&mut self, wanted: Preview, _: &mut Self::Context) -> Self::Result {
         let (store, now) = (self.store.clone(), (self.now)());
         Box::pin(async move {
             let fields = vec![("employee", wanted.employee.to_string())];
-            let page = store.rows(&query(fields, None)).await.ok()?;
-            page.rows
+            let page = store
+                .rows(&query(fields, None))
+                .await
+                .map_err(|error| DeliverError::TryAgain(error.to_string()))?;
+            Ok(page
+                .rows
                 .iter()
                 .filter_map(|row| serde_json::from_str::<SnoozeRow>(&row.body).ok())
                 .find(|snooze| {
@@ -169,7 +173,7 @@ impl Handler<Preview> for Snooze {
                         && snooze.severity >= wanted.severity
                         && snooze.rule == wanted.rule
                         && snooze.context == wanted.context
-                })
+                }))
         })
     }
 }

@@ -199,6 +199,8 @@ impl App {
         };
         let http = web::Data::new(Http {
             ports: system.ports.clone(),
+            end_snooze: system.end_snooze.clone(),
+            preview_snooze: system.preview_snooze.clone(),
             store: store.clone(),
             world: world_seen,
             access: access_seen,

@@ -12,6 +12,7 @@ use super::args::SendAlert;
 use super::failure::Failure;
 use super::line;
 use super::lists::shown;
+use crate::core::ids::CaseId;
 
 /// It always carries an id, so that sending it again is not a second alert.
 pub async fn send(api: &Api, alert: &SendAlert, out: &mut dyn Write) -> Result<(), Failure> {
@@ -68,15 +69,14 @@ pub async fn explain(api: &Api, file: &Path, out: &mut dyn Write) -> Result<(), 
         .map_err(|e| Failure::usage(format!("{name}: expected one alert as JSON: {e}")))?;
     let answer = api.post("/v1/explain", &alert).await?;
     // Several names where the answer may hold the whole thing or only its name.
-    let facts: [(&str, &[&str]); 11] = [
+    let facts: [(&str, &[&str]); 10] = [
         ("outcome", &["/outcome"]),
         ("employee", &["/employee"]),
         ("rule", &["/rule"]),
         ("severity", &["/severity"]),
         ("mode", &["/mode"]),
         ("context", &["/context", "/context_key"]),
-        ("snoozed by", &["/snooze/case", "/snoozed_by"]),
-        ("snoozed until", &["/snooze/until"]),
+        ("snoozed", &["/snooze"]),
         (
             "answer within",
             &["/deadlines/answer_within_s", "/answer_within_s"],
@@ -89,7 +89,7 @@ pub async fn explain(api: &Api, file: &Path, out: &mut dyn Write) -> Result<(), 
         let text = match (label, found) {
             (_, None) => continue,
             ("employee", Some(Value::Null)) => "nobody goes by that name: unknown".to_owned(),
-            ("snoozed by", Some(Value::Null)) => "no".to_owned(),
+            ("snoozed", Some(snooze)) => snoozed(snooze),
             ("answer within" | "ceiling", Some(Value::Number(seconds))) => {
                 span(seconds.as_u64().unwrap_or(0))
             }
@@ -110,19 +110,31 @@ pub async fn explain(api: &Api, file: &Path, out: &mut dyn Write) -> Result<(), 
     Ok(())
 }
 
-/// Seconds as people say them: `1 h 30 min`.
-fn span(seconds: u64) -> String {
-    let parts = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-    let mut rest = seconds;
-    let mut text = Vec::new();
-    for (length, unit) in parts {
-        if rest >= length {
-            text.push(format!("{} {unit}", rest / length));
-            rest %= length;
-        }
+/// `no`, or until when and by which case.
+fn snoozed(snooze: &Value) -> String {
+    if snooze.is_null() {
+        return "no".to_owned();
     }
+    let case = snooze["case"].as_str().unwrap_or_default();
+    let case = CaseId::parse(case).map_or_else(|| shown(&json!(case)), |id| id.reference());
+    format!("until {} (case {case})", shown(&snooze["until"]))
+}
+
+/// Seconds as the configuration writes them (`24h`), mixed ones in parts (`1h 30m`). Hours are the
+/// longest unit: a day is not always 24 of them.
+fn span(seconds: u64) -> String {
+    let parts = [
+        (seconds / 3_600, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let text: Vec<_> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
     if text.is_empty() {
-        "0 s".to_owned()
+        "0s".to_owned()
     } else {
         text.join(" ")
     }

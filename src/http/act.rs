@@ -2,6 +2,7 @@
 //! each answer of the machine is 200, 404 or 409.
 
 use crate::actors::messages::{Deliver, DeliverError, Escalate};
+use crate::actors::snooze::EndSnooze;
 use crate::core::case::CaseView;
 use crate::core::conversation::{self, event::Enroller};
 use crate::core::escalation;
@@ -11,7 +12,7 @@ use crate::core::text::Untrusted;
 use crate::plugins::sources::Quarantined;
 
 use super::error::ApiError;
-use super::rows::{self, EscalationRow, SnoozeRow};
+use super::rows::{self, EscalationRow};
 use super::{ACT_WITHIN, Http, ingest};
 
 /// A reason or note is read by people; longer belongs into a ticket.
@@ -64,15 +65,11 @@ pub async fn note(
 }
 
 pub async fn end_snooze(http: &Http, id: &str, operator: OperatorName) -> Result<(), ApiError> {
-    let row = http.store.row(Collection::Snoozes, id).await?;
-    let row: SnoozeRow = rows::read(&row.ok_or_else(|| ApiError::not_found("snooze"))?)?;
-    let employee = EmployeeId::new(row.employee);
-    let event = conversation::Event::SnoozeEnded {
-        operator,
+    let message = EndSnooze {
         snooze: id.to_owned(),
+        operator,
     };
-    let to = AggregateKey::employee(&employee, http.store.partitions());
-    deliver(http, to, event, "snooze").await
+    taken(http.end_snooze.ask(message, ACT_WITHIN).await?, "snooze")
 }
 
 pub async fn unlock(
@@ -184,9 +181,16 @@ async fn deliver(
     event: conversation::Event,
     what: &str,
 ) -> Result<(), ApiError> {
-    use conversation::Reply;
     let message = Deliver { to, event };
-    match http.ports.conversations.ask(message, ACT_WITHIN).await? {
+    taken(
+        http.ports.conversations.ask(message, ACT_WITHIN).await?,
+        what,
+    )
+}
+
+fn taken(answer: Result<conversation::Reply, DeliverError>, what: &str) -> Result<(), ApiError> {
+    use conversation::Reply;
+    match answer {
         Ok(Reply::Taken) => Ok(()),
         Ok(Reply::AlreadyAnswered) => Err(ApiError::conflict("it is answered already")),
         Ok(Reply::NoLongerApplies { why }) => Err(ApiError::conflict(why)),

@@ -30,7 +30,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
+use crate::actors::mailbox::Mailbox;
 use crate::actors::messages::Ports;
+use crate::actors::snooze::{EndSnooze, Preview};
 use crate::core::alert::Alert;
 use crate::core::ids::{EmployeeId, OperatorName, SourceId};
 use crate::core::policy::CasePolicy;
@@ -117,6 +119,8 @@ pub type QuestionText =
 /// Everything the handlers need; `app` makes one and shares it between the workers.
 pub struct Http {
     pub ports: Ports,
+    pub end_snooze: Mailbox<EndSnooze>,
+    pub preview_snooze: Mailbox<Preview>,
     pub store: Arc<dyn Store>,
     pub world: watch::Receiver<Arc<World>>,
     pub access: watch::Receiver<Arc<Access>>,

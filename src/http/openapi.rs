@@ -10,6 +10,7 @@ use crate::core::case::Outcome;
 
 use super::api::{cases, escalations};
 use super::routes::{ENDPOINTS, Endpoint, Needs};
+use super::rows;
 
 pub async fn serve() -> HttpResponse {
     HttpResponse::Ok().json(document())
@@ -144,6 +145,7 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
 fn parameter(endpoint: &Endpoint, name: &str) -> Value {
     match name {
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
+        "period" => json!({"type": "string", "enum": rows::PERIODS}),
         "since" | "until" => json!({"type": "string", "format": "date-time"}),
         "outcome" => json!({"type": "string", "enum": Outcome::ALL.map(Outcome::name)}),
         "state" if endpoint.path == "/v1/escalations" => {
@@ -209,6 +211,14 @@ fn schemas() -> Value {
             json!({"type": "array", "items": {"$ref": format!("#/components/schemas/{of}")}});
         json!({"type": "object", "required": [name, "next"], "properties": {name: items, "next": maybe}})
     };
+    // One count for each outcome.
+    let mut rule = object(json!({
+        "rule": text, "asked": number, "suppressed": ids,
+        "median_answer_s": {"type": ["integer", "null"]}, "p95_answer_s": {"type": ["integer", "null"]},
+    }));
+    for outcome in Outcome::ALL {
+        rule["properties"][outcome.name()] = number.clone();
+    }
     let mut alert = object(json!({
         "id": text, "principal": text, "rule": text, "title": text, "description": text, "reason": text,
         "severity": severity, "occurred_at": time, "url": text, "context": words,
@@ -249,6 +259,11 @@ fn schemas() -> Value {
             "case": text, "from": time, "until": time, "suppressed": number,
         })),
         "Snoozes": list("Snooze", "snoozes"),
+        "Rollup": object(json!({
+            "type": {"const": "rollup"}, "id": text, "period": {"type": "string", "enum": rows::PERIODS},
+            "from": time, "to": time, "journal_heads": words, "rules": {"type": "array", "items": rule},
+        })),
+        "Rollups": list("Rollup", "rollups"),
         "Quarantined": object(json!({"id": text, "source": text, "at": time, "error": text})),
         "Quarantine": list("Quarantined", "quarantine"),
         "Reason": {"type": "object", "required": ["reason"], "properties": {"reason": text}},

@@ -69,6 +69,7 @@ pub const ENDPOINTS: &[Endpoint] = endpoints! {
     post "/v1/escalations/{id}/resolve" RESPONDER, "Reason" -> "Case", &[], api::escalations::resolve, "Resolve with a reason";
     get "/v1/snoozes" VIEWER, "" -> "Snoozes", &api::snoozes::FILTERS, api::snoozes::list, "Snoozes that stand now";
     delete "/v1/snoozes/{id}" RESPONDER, "" -> "Any", &[], api::snoozes::end, "End a snooze";
+    get "/v1/rollups" VIEWER, "" -> "Rollups", &api::rollups::FILTERS, api::rollups::list, "Hourly and daily figures, newest first";
     get "/v1/quarantine" VIEWER, "" -> "Quarantine", &api::quarantine::FILTERS, api::quarantine::list, "Payloads that could not be read";
     post "/v1/quarantine/{id}/replay" ADMIN, "" -> "Any", &[], api::quarantine::replay, "Read a payload again";
     post "/v1/employees/{id}/factors/totp" ADMIN, "" -> "Enrolment", &[], api::employees::enroll, "Enrol or replace an authenticator";
@@ -89,6 +90,7 @@ pub const ENDPOINTS: &[Endpoint] = endpoints! {
     post "/cases/{id}/note" ACTS, "Form" -> "Html", &[], pages::case::note, "Page: add a note";
     get "/snoozes" SEES, "" -> "Html", &[], pages::lists::snoozes, "Page: snoozes";
     post "/snoozes/{id}/end" ACTS, "Form" -> "Html", &[], pages::lists::end_snooze, "Page: end a snooze";
+    get "/rollups" SEES, "" -> "Html", &pages::rollups::FILTERS, pages::rollups::show, "Page: hourly and daily figures";
     get "/quarantine" SEES, "" -> "Html", &[], pages::lists::quarantine, "Page: quarantine";
     post "/quarantine/{id}/replay" RULES, "Form" -> "Html", &[], pages::lists::replay, "Page: replay";
     get "/login" Needs::Nothing, "" -> "Html", &["next"], pages::login::form, "Page: sign in";

@@ -6,6 +6,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use crate::actors::rollups::ANY;
 use crate::core::alert::Severity;
 use crate::core::case::{CaseView, EscalationState, EscalationView};
 use crate::core::ids::{AggregateKey, CaseId, OperatorName};
@@ -16,7 +17,7 @@ use crate::store::RowQuery;
 
 use super::Http;
 use super::error::ApiError;
-use super::query::{MAX_LIMIT, next_cursor};
+use super::query::{MAX_LIMIT, Params, next_cursor};
 
 /// The `escalations` row as far as HTTP needs it.
 #[derive(Clone, Debug, Deserialize)]
@@ -108,6 +109,24 @@ impl SnoozeRow {
             "until": self.until.to_rfc3339(), "suppressed": self.suppressed,
         })
     }
+}
+
+/// A kept rollup, in `documents`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RollupRow {
+    /// CONTRACT, "Outgoing webhooks".
+    pub rollup: Value,
+}
+
+pub const PERIODS: [&str; 2] = ["hour", "day"];
+
+/// Rollups, newest first; of one period when `params` says so.
+pub fn rollups(params: &Params) -> Result<RowQuery, ApiError> {
+    let field = match params.word("period", &PERIODS)? {
+        Some(period) => ("period", period.to_owned()),
+        None => ("rollup", ANY.to_owned()),
+    };
+    params.rows(Collection::Documents, vec![field])
 }
 
 /// Machines may store instants as milliseconds or as RFC 3339.

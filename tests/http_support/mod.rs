@@ -18,6 +18,7 @@ use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::SecretString;
 use securitybot::actors::mailbox::{Slot, mailbox};
 use securitybot::actors::messages::{AcceptAlerts, CheckCode, Deliver, Escalate, Ports};
+use securitybot::actors::snooze::{EndSnooze, Preview, Snooze};
 use securitybot::core::employee::{Directory, Employee};
 use securitybot::core::ids::{EmployeeId, OperatorName, PagerName, SourceId};
 use securitybot::core::policy::{Ladder, Level, Policy, WorkingHours};
@@ -46,6 +47,7 @@ pub struct Bench {
     pub access: watch::Sender<Arc<Access>>,
     intake: Slot<AcceptAlerts>,
     _slots: (Slot<Deliver>, Slot<Escalate>, Slot<CheckCode>),
+    _snooze: (Slot<EndSnooze>, Slot<Preview>),
     _world: watch::Sender<Arc<World>>,
 }
 
@@ -147,6 +149,11 @@ impl Bench {
         intake_slot.install(&fakes);
         conversations_slot.install(&fakes);
         escalations_slot.install(&fakes);
+        let (end_snooze_slot, end_snooze) = mailbox("snooze");
+        let (preview_snooze_slot, preview_snooze) = mailbox("snooze");
+        let snooze = Snooze::new(store.clone(), Arc::new(now), conversations.clone()).start();
+        end_snooze_slot.install(&snooze);
+        preview_snooze_slot.install(&snooze);
         let (world_sender, world) = watch::channel(Arc::new(world()));
         let (access_sender, access) = watch::channel(Arc::new(access()));
         let (readiness, readiness_receiver) = watch::channel(Readiness {
@@ -160,6 +167,8 @@ impl Bench {
                 escalations,
                 verifier,
             },
+            end_snooze,
+            preview_snooze,
             store: store.clone(),
             world,
             access,
@@ -203,6 +212,7 @@ impl Bench {
             access: access_sender,
             intake: intake_slot,
             _slots: (conversations_slot, escalations_slot, verifier_slot),
+            _snooze: (end_snooze_slot, preview_snooze_slot),
             _world: world_sender,
         }
     }

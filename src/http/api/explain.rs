@@ -2,21 +2,20 @@
 //! somebody was, or was not, asked.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::actors::messages::DeliverError;
+use crate::actors::snooze::Preview;
 use crate::core::alert::Alert;
+use crate::core::context;
+use crate::core::conversation::SnoozeRow;
 use crate::core::ids::{EmployeeId, SourceId};
-use crate::core::machine::Collection;
 use crate::core::policy::{CasePolicy, Mode};
-use crate::core::time::Timestamp;
-use crate::store::RowQuery;
 
 use super::Answer;
 use crate::http::access::Role;
 use crate::http::error::ApiError;
-use crate::http::query::MAX_LIMIT;
-use crate::http::rows::{self, SnoozeRow};
-use crate::http::{Http, auth, body};
+use crate::http::{ACT_WITHIN, Http, auth, body};
 
 /// `POST /v1/explain` with one alert in the native format.
 pub async fn explain(
@@ -35,7 +34,7 @@ pub async fn explain(
     let employee = world.directory.resolve(alert.principal.raw());
     let policy = world.policy.for_case(&alert.rule, alert.severity);
     let snooze = match employee {
-        Some(employee) => snooze(&http, &employee.id, &alert, &policy, now).await?,
+        Some(employee) => snooze(&http, &employee.id, &alert, &policy).await?,
         None => None,
     };
     let outcome = match (policy.mode, employee) {
@@ -55,9 +54,10 @@ pub async fn explain(
         "rule": alert.rule,
         "mode": policy.mode,
         "severity": policy.severity,
-        "context": key_of(&alert, &policy),
+        "context": context::present(&policy.context_keys, &alert.context),
         "snoozed": snooze.is_some(),
-        "snooze": snooze.as_ref().map(SnoozeRow::json),
+        "snoozed_by": snooze.as_ref().map(|snooze| snooze.case),
+        "snooze": snooze,
         "question": question,
         "deadlines": {
             "answer_within_s": policy.times.answer_within.as_secs(),
@@ -93,47 +93,19 @@ fn parse(http: &Http, bytes: &[u8]) -> Result<Alert, ApiError> {
     }
 }
 
-/// The words of the context that folding and snoozing compare, those present.
-fn key_of(alert: &Alert, policy: &CasePolicy) -> Value {
-    policy
-        .context_keys
-        .iter()
-        .filter_map(|key| Some((key.clone(), json!(alert.context.get(key)?))))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
-}
-
 /// The snooze that would suppress the alert now.
 async fn snooze(
     http: &Http,
     employee: &EmployeeId,
     alert: &Alert,
     policy: &CasePolicy,
-    now: Timestamp,
 ) -> Result<Option<SnoozeRow>, ApiError> {
-    if !policy
-        .context_keys
-        .iter()
-        .any(|key| alert.context.contains_key(key))
-    {
-        return Ok(None);
-    }
-    let query = RowQuery {
-        collection: Collection::Snoozes,
-        fields: vec![("employee", employee.to_string())],
-        since: None,
-        until: None,
-        limit: MAX_LIMIT,
-        cursor: None,
+    let message = Preview {
+        employee: employee.clone(),
+        rule: alert.rule.clone(),
+        context: context::present(&policy.context_keys, &alert.context),
+        severity: policy.severity,
     };
-    let standing = rows::list::<SnoozeRow>(http, &query).await?.items;
-    Ok(standing.into_iter().find(|snooze| {
-        snooze.rule == alert.rule.as_str()
-            && snooze.severity >= policy.severity
-            && snooze.until > now
-            && policy
-                .context_keys
-                .iter()
-                .all(|key| snooze.context.get(key) == alert.context.get(key))
-    }))
+    let found = http.preview_snooze.ask(message, ACT_WITHIN).await?;
+    found.map_err(|DeliverError::TryAgain(why)| ApiError::unavailable(why))
 }

@@ -7,6 +7,7 @@ pub mod escalations;
 pub mod explain;
 pub mod journal;
 pub mod quarantine;
+pub mod rollups;
 pub mod snoozes;
 pub mod test_page;
 

@@ -6,6 +6,7 @@ mod form;
 pub mod list;
 pub mod lists;
 pub mod login;
+pub mod rollups;
 mod view;
 
 use actix_web::http::{StatusCode, header};

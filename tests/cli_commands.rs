@@ -1,5 +1,6 @@
 //! The command line against a service that answers as the API promises: what scripts read from standard
 //! output, and what people read when something is wrong.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod cli_service;
 

@@ -1,5 +1,6 @@
 //! `journal verify --offline` reads every partition to its stored head: a record that does not follow,
 //! and a tail that is gone, both fail.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 use std::time::Duration;
 

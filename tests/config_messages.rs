@@ -1,5 +1,6 @@
 //! What somebody reads who made a mistake in `config.toml`: one test per class of mistake. A message
 //! that does not name the line and what was expected costs an evening.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! The rows of the conversation's table about alerts on their way in, the queue, time, the chat's
 //! failures and operators.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod conversation_support;
 

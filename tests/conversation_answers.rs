@@ -1,5 +1,6 @@
 //! The rows of the conversation's table about answering: yes with its proof, no, not sure, someone
 //! else, by button and by text, from the right person only.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod conversation_support;
 

@@ -1,5 +1,6 @@
 //! The invariants themselves must be able to fail: each is shown a history in which its promise is
 //! broken by hand.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod conversation_support;
 

@@ -1,4 +1,5 @@
 //! The rows of the conversation's table about codes, locks, snoozes and late answers.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod conversation_support;
 

@@ -1,5 +1,6 @@
 //! The corpus of typed answers: what counts as a yes or a no, and what must be asked again. It guards
 //! against guessing: an ambiguous text that counts as a yes lets an intruder through.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 use securitybot::core::answer::{Command, Verdict, parse};
 use securitybot::core::text::Untrusted;

@@ -1,5 +1,6 @@
 //! `kill -9`, fifty times, in the middle of work: promises P1 to P6 as the other sides see them, on both
 //! stores. What a restart must not change is recorded before each kill and judged by the checker.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod common;
 #[path = "faults/kit.rs"]

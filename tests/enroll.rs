@@ -1,5 +1,6 @@
 //! The enrolment page as an employee meets it: previews are harmless, wrong codes cost nothing, a right code counts
 //! once, and an outage in the middle loses nothing.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 #[path = "web_chat/fakes.rs"]
 #[allow(dead_code)] // the inbox is for the chat's tests

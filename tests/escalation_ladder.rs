@@ -1,4 +1,5 @@
 //! The paging ladder, scene by scene.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod escalation_support;
 

@@ -1,4 +1,5 @@
 //! An escalation whose checkpoint cannot be read: loud, never silent.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod escalation_support;
 

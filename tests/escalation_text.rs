@@ -1,4 +1,5 @@
 //! What somebody reads who was just woken, and what a hostile alert cannot do to it.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod escalation_support;
 

@@ -108,7 +108,13 @@ fn may(path: &str, import: &str) -> bool {
     let to = import.split("::").next().unwrap();
     let is_trait =
         from.starts_with("plugins/") && from.ends_with("/mod.rs") && from.matches('/').count() == 2;
+    // The windows at which the fault harness makes a call fail stand around calls of every kind. The module is
+    // at the base, and only in builds with the feature `fault-injection`. The core makes no calls.
+    if to == "fault" {
+        return !from.starts_with("core/");
+    }
     match from.split('/').next().unwrap() {
+        "fault.rs" => false,
         "core" => to == "core",
         "clock.rs" => to == "core",
         "store" => matches!(to, "core" | "store"),
@@ -121,6 +127,8 @@ fn may(path: &str, import: &str) -> bool {
         "plugins" if from.starts_with("plugins/chat/web/") => {
             matches!(to, "core" | "messages" | "plugins" | "store")
         }
+        // Signed requests from Slack count once, across restarts: which have been seen is kept in the store.
+        "plugins" if from == "plugins/chat/slack/mod.rs" && import == "store::Store" => true,
         "plugins" => matches!(to, "core" | "messages" | "plugins"),
         "actors" => {
             matches!(to, "core" | "store" | "messages" | "plugins" | "actors") && !concrete(import)
@@ -355,29 +363,29 @@ fn every_shipped_and_documented_configuration_is_valid() {
 
 #[test]
 fn every_file_the_documents_link_to_exists() {
-    for document in ["README.md", "actors.md"] {
+    for document in ["README.md", "actors.md", "deploy/slack.md"] {
+        let folder = root().join(document).parent().unwrap().to_owned();
         for part in read(document).split("](").skip(1) {
             let target = part.split([')', '#']).next().unwrap();
             if !target.is_empty() && !target.contains("://") {
-                assert!(root().join(target).exists(), "{document} links to {target}");
+                assert!(folder.join(target).exists(), "{document} links to {target}");
             }
         }
     }
 }
 
-/// The table of promises names the tests that hold them.
+/// The table of promises names the tests that hold them; other tables and lists name some more.
 #[test]
 fn every_test_the_readme_names_exists() {
     let readme = read("README.md");
     let tests: String = rust_files("tests").iter().map(|path| read(path)).collect();
     let mut named = 0;
-    for line in readme.lines().filter(|line| line.starts_with("| P")) {
-        for name in line
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|name| name.contains('_'))
-        {
+    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    for line in readme.lines().filter(|line| !line.starts_with("```")) {
+        let least = if line.starts_with("| P") { 1 } else { 3 };
+        for name in line.split('`').skip(1).step_by(2).filter(|name| {
+            is_name(name) && name.matches('_').count() >= least && !name.starts_with("securitybot_")
+        }) {
             named += 1;
             assert!(
                 tests.contains(&format!("fn {name}(")),
@@ -385,7 +393,7 @@ fn every_test_the_readme_names_exists() {
             );
         }
     }
-    assert!(named >= 8, "each promise names a test");
+    assert!(named >= 30, "each promise names a test");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The operator pages without a browser: sessions, CSRF, roles, and hostile text that stays text.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod http_support;
 

@@ -1,4 +1,5 @@
 //! The table of routes against the running server: roles are enforced, everything served is described.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod http_support;
 

@@ -1,5 +1,6 @@
 //! A step that panics, in the real shell around a machine made for it: the aggregate starts anew, a page
 //! is born with the same commit, the poison is not met twice, and its neighbour never notices.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 use std::sync::Arc;
 use std::time::Duration;

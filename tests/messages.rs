@@ -1,5 +1,6 @@
 //! What employees read, word for word, with hostile input in every field: a snapshot per kind of message, and the
 //! start-up errors of templates.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 use securitybot::core::alert::Severity;
 use securitybot::core::case::Outcome;

@@ -17,11 +17,18 @@ declare -A needs=(
   [cc]="gcc libc6-dev"
   [systemd-analyze]=systemd
   [faketime]="faketime libfaketime"
+  [prlimit]=util-linux
+  [mount]=mount
+  # The vendors' own clients, from PyPI, against our fakes of their services.
+  [python3]="python3 python3-venv python3-pip"
 )
 missing=()
 for command in "${!needs[@]}"; do
   if ! type -P "$command" >/dev/null; then missing+=(${needs[$command]}); fi
 done
+if type -P python3 >/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+  missing+=(python3-venv python3-pip)
+fi
 if ((${#missing[@]})); then
   echo "installing: ${missing[*]}" >&2
   if ((EUID != 0)); then

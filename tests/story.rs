@@ -1,6 +1,7 @@
 //! The story of the product, told on both stores against the real binary with real servers around it,
 //! killed and restarted on the way; and what the process itself must do when it is told to end, to read
 //! its config again, or is started twice.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod common;
 

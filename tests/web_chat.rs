@@ -1,5 +1,6 @@
 //! The web chat as browsers and attackers use it: sign-in, isolation, forms, codes, and what happens when an answer
 //! is not taken.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 #[macro_use]
 #[path = "web_chat/bot.rs"]

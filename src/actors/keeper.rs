@@ -199,7 +199,15 @@ async fn load<M: Machine>(
             outbox: Outbox::new(),
         });
     };
-    match checkpoint::decode::<M>(&key.name, &stored.state) {
+    let decoded = checkpoint::decode::<M>(&key.name, &stored.state);
+    let own = decoded.and_then(|(state, outbox)| match state.is_of(key) {
+        true => Ok((state, outbox)),
+        false => Err(Unreadable::Corrupt {
+            key: key.name.clone(),
+            why: "it is another aggregate's".to_owned(),
+        }),
+    });
+    match own {
         Ok((state, outbox)) => Ok(Loaded {
             key: key.clone(),
             version: stored.version,

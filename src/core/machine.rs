@@ -102,6 +102,12 @@ pub trait Machine:
     /// The state of an aggregate that the store does not know yet.
     fn new(key: &AggregateKey) -> Self;
 
+    /// The state is this aggregate's own. Another's under its name (a botched repair of the store) is as
+    /// good as unreadable: it would ask one employee about another's alerts.
+    fn is_of(&self, _key: &AggregateKey) -> bool {
+        true
+    }
+
     fn step(&self, event: &Self::Event, cx: &Context<'_>) -> Step<Self>;
 
     /// The earliest instant at which time alone changes something (deadline, reminder, repeat).

@@ -1,4 +1,5 @@
 //! The checker alone: `cargo run --example check_history -- FILE` judges a recorded history.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 #[path = "checker/mod.rs"]
 mod checker;

@@ -1,5 +1,10 @@
 //! What the crash test and the fault mix are made of: the history that the harness writes, the fakes and
 //! people that act and watch from outside, and the checker that judges only what they saw.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the harness has its own clock, on purpose"
+)]
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
 #[path = "checker/mod.rs"]

@@ -1,5 +1,10 @@
 //! The fault harness: the real binary under a seeded workload and a seeded schedule of faults, judged by
 //! what pagers, sinks, producers and people saw. `run.sh` beside this file runs it for longer.
+#![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the harness has its own clock, on purpose"
+)]
 
 mod checker_tests;
 #[path = "../common/mod.rs"]

@@ -187,6 +187,10 @@ impl Machine for Conversation {
         }
     }
 
+    fn is_of(&self, key: &AggregateKey) -> bool {
+        self.owner == Self::new(key).owner
+    }
+
     fn step(&self, event: &Event, cx: &Context<'_>) -> Step<Self> {
         let mut turn = Turn::new(self, cx);
         // Time first: an answer after the deadline is late however late the wake-up is. A settlement

@@ -213,6 +213,11 @@ impl Machine for Escalation {
         }
     }
 
+    fn is_of(&self, key: &AggregateKey) -> bool {
+        let own = |life: &Life| life.id.to_string() == key.subject();
+        self.life.as_ref().is_none_or(own)
+    }
+
     fn step(&self, event: &Event, cx: &Context<'_>) -> Step<Self> {
         match (event, &self.life) {
             (Event::Raised(raise), life) => raised::step(self, life.as_ref(), raise, cx),

@@ -312,7 +312,11 @@ async fn explain_says_what_would_happen_and_does_nothing() {
         let answer: Value = answer.json().await.unwrap();
         assert_eq!(answer["outcome"], outcome, "{answer}");
         let by = answer["snoozed_by"].as_str();
-        assert_eq!(by.is_some(), host == "web-3" && principal == "alice", "{answer}");
+        assert_eq!(
+            by.is_some(),
+            host == "web-3" && principal == "alice",
+            "{answer}"
+        );
         assert_eq!(by, answer["snooze"]["case"].as_str());
     }
     let log = bench.log.lock().unwrap();

@@ -118,7 +118,15 @@ async fn make_due(
             waiting: plan.sinks.clone(),
         };
         // In lists it stands where its period ends, however late it was made.
-        put(store, &name, &kept, Some(now.after(KEPT)), kept.fields(), to).await?;
+        put(
+            store,
+            &name,
+            &kept,
+            Some(now.after(KEPT)),
+            kept.fields(),
+            to,
+        )
+        .await?;
         put(store, &id, &next, None, Vec::new(), now).await?;
         progress = next;
     }

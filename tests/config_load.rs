@@ -74,6 +74,9 @@ fn what_the_shipped_file_offers_as_comments_is_valid() {
         "PAGERDUTY_ROUTING_KEY",
         "SINK_SECRET",
         "HEARTBEAT_URL",
+        "DUO_IKEY",
+        "DUO_SKEY",
+        "PAGERDUTY_WEBHOOK_SECRET",
     ]
     .map(|name| (name, "https://secret.example.com"));
     let config = parse(&offered, &secrets);

@@ -52,7 +52,7 @@ cargo clippy --all-targets -- -D warnings
 cargo test --doc --quiet
 # The same tests either way; nextest only runs them side by side.
 if command -v cargo-nextest >/dev/null; then
-  cargo nextest run
+  cargo nextest run --no-fail-fast
 else
-  cargo test --lib --bins --tests
+  cargo test --no-fail-fast --lib --bins --tests
 fi

@@ -1,5 +1,9 @@
 //! The fault harness: the real binary under a seeded workload and a seeded schedule of faults, judged by
 //! what pagers, sinks, producers and people saw. `run.sh` beside this file runs it for longer.
+#![cfg_attr(
+    not(feature = "fault-injection"),
+    allow(dead_code, reason = "the mix is not built")
+)]
 #![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 #![allow(
     clippy::disallowed_methods,
@@ -19,11 +23,15 @@ mod workload;
 /// Without a feature `fault-injection` the windows cannot be attacked, everything else can.
 const WINDOWS: bool = cfg!(feature = "fault-injection");
 
+/// Minutes long and drawn anew each time: `run.sh` builds and runs it.
+#[cfg(feature = "fault-injection")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mix_of_faults_breaks_no_promise_on_sqlite() {
     mix::run("sqlite").await;
 }
 
+/// Minutes long and drawn anew each time: `run.sh` builds and runs it.
+#[cfg(feature = "fault-injection")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mix_of_faults_breaks_no_promise_on_redis() {
     mix::run("redis").await;

@@ -436,6 +436,25 @@ fn each_invariant_is_broken_by_a_history_of_its_own() {
     }
 }
 
+/// After an outage whoever was refused waits a while; what is taken then is taken rightly.
+#[test]
+fn the_wait_after_an_outage_is_no_outage() {
+    let mut events = and(
+        2_900,
+        What::FaultBegan {
+            fault: "redis frozen, total#1+".to_owned(),
+            blocks: "backoff".to_owned(),
+        },
+    );
+    events.push(at(
+        8_900,
+        What::FaultEnded {
+            fault: "redis frozen, total#1+".to_owned(),
+        },
+    ));
+    assert_eq!(check(&events), vec![]);
+}
+
 /// Lines as the harness writes them are read back as the same events.
 #[test]
 fn a_history_survives_its_file() {

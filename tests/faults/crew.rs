@@ -163,6 +163,7 @@ impl Crew {
     pub async fn revive(&mut self, env: &[(&str, &str)], plain: &[(&str, &str)]) {
         let until = Instant::now() + Duration::from_secs(90);
         let mut with = env;
+        let mut ends = Vec::new();
         self.bot.spawn_with(with);
         loop {
             let path = "/readyz";
@@ -170,11 +171,20 @@ impl Crew {
             if status.is_success() {
                 break;
             }
-            if self.bot.exited().is_some() {
+            if let Some(status) = self.bot.exited() {
+                ends.push(status.to_string());
                 with = plain;
                 self.bot.spawn_with(with);
             }
-            assert!(Instant::now() < until, "no life in it:\n{}", self.bot.log());
+            assert!(
+                Instant::now() < until,
+                "no life in it: {} ends, the last {:?}; now {}\n{}",
+                ends.len(),
+                ends.last(),
+                std::fs::read_to_string(format!("/proc/{}/status", self.bot.pid()))
+                    .unwrap_or_default(),
+                self.bot.log()
+            );
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
         self.lives += 1;

@@ -58,6 +58,10 @@ pub enum What {
         /// With live answer buttons or a form.
         live: bool,
     },
+    /// A message is no longer among those that the page shows.
+    ScrolledOff {
+        message: String,
+    },
     /// Somebody begins to act. `tick`s are (case, revision) of a form.
     Acted {
         act: u64,

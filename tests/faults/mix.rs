@@ -335,7 +335,7 @@ impl Mix {
             (Place::Redis { server, .. }, Fault::RedisTold(name, harm, heal)) => {
                 let _ = std::fs::create_dir_all(server.dir().join("occupied"));
                 for command in harm {
-                    stores::tell(server, command);
+                    stores::tell_as(server, "sesame", command);
                 }
                 let name = format!("redis {name}");
                 self.during(&name, "store", long).await;

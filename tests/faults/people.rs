@@ -16,6 +16,9 @@ use serde_json::Value;
 use super::history::{History, What, wall_ms};
 use super::producers::Nodes;
 
+/// The web chat shows so many messages, the newest.
+const NEWEST_SHOWN: usize = 200;
+
 const LOOK_EVERY: Duration = Duration::from_millis(120);
 /// A time step of an authenticator.
 const STEP_S: i64 = 30;
@@ -123,12 +126,27 @@ impl Employee {
             Ok(answer) if answer.status().is_success() => {
                 answer.json().await.unwrap_or(Value::Null)
             }
+            // Refused, or no answer.
             _ => {
                 self.looks_at += 1;
                 return;
             }
         };
-        for message in body["messages"].as_array().into_iter().flatten() {
+        if !body["messages"].is_array() {
+            return; // cut on the way
+        }
+        let listed: Vec<&Value> = body["messages"].as_array().into_iter().flatten().collect();
+        // Only a full page pushes older messages out: one missing from a shorter page is a fault to be seen.
+        let is_full = listed.len() >= NEWEST_SHOWN;
+        self.seen.retain(|id, _| {
+            let stands = !is_full || listed.iter().any(|message| message["id"] == id.as_str());
+            if !stands {
+                let message = id.clone();
+                self.town.history.note(What::ScrolledOff { message });
+            }
+            stands
+        });
+        for message in listed {
             let id = message["id"].as_str().unwrap_or_default();
             let now = Message::read(message["html"].as_str().unwrap_or_default());
             if now.case.is_empty() {

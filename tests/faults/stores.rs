@@ -48,7 +48,7 @@ impl Disk {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().to_owned();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=48m", "faults"])
+            .args(["-t", "tmpfs", "-o", "size=256m", "faults"])
             .arg(&path)
             .status();
         assert!(

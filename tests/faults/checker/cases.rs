@@ -166,7 +166,12 @@ pub fn asked_once(view: &View<'_>) -> Vec<String> {
 pub fn one_live_message(view: &View<'_>) -> Vec<String> {
     let mut live: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut wrong = Vec::new();
+    let mut off = BTreeSet::new();
     for event in view.events {
+        // Nobody sees what becomes of a message that is no longer shown.
+        if let What::ScrolledOff { message } = &event.what {
+            off.insert(message.as_str());
+        }
         if let What::Shown {
             message,
             case,
@@ -185,7 +190,8 @@ pub fn one_live_message(view: &View<'_>) -> Vec<String> {
             }
         }
     }
-    for (case, messages) in live {
+    for (case, mut messages) in live {
+        messages.retain(|message| !off.contains(*message));
         let over = view
             .cases
             .get(case)

@@ -97,9 +97,10 @@ pub fn refused_in_time(view: &View<'_>) -> Vec<String> {
 }
 
 /// The whole time between lies in an outage that lets nothing through: its name says so.
+/// What only waits for the next try after it (`+`) is none.
 fn totally_out(view: &View<'_>, from: u64, to: u64) -> bool {
     view.events.iter().any(|event| {
-        matches!(&event.what, What::FaultBegan { fault, .. } if fault.contains("total"))
+        matches!(&event.what, What::FaultBegan { fault, .. } if fault.contains("total") && !fault.ends_with('+'))
             && event.t < from
             && view
                 .outages

@@ -77,7 +77,7 @@ async fn an_operator_finds_takes_and_ends_what_needs_a_human() {
         browser.open(&bot.url()).await;
         browser.sees("Recently closed").await;
         browser.look("operator-work-later").await;
-        for page in ["snoozes", "quarantine"] {
+        for page in ["snoozes", "rollups", "quarantine"] {
             browser.open(&format!("{}/{page}", bot.url())).await;
             browser.look(&format!("operator-{page}")).await;
         }

@@ -324,6 +324,38 @@ async fn explain_says_what_would_happen_and_does_nothing() {
 }
 
 #[actix_web::test]
+async fn rollups_are_listed_newest_first_and_by_period() {
+    let bench = Bench::start().await;
+    for hours_ago in [3, 1, 2] {
+        samples::rollup(&bench.store, "hour", hours_ago, "sudo");
+    }
+    samples::rollup(&bench.store, "day", 4, "sudo");
+    let periods = |list: &Value| -> Vec<String> {
+        let rollups = list["rollups"].as_array().unwrap().iter();
+        rollups
+            .map(|one| format!("{} {}", one["period"], one["to"]))
+            .collect()
+    };
+    let all = body(&bench, "/v1/rollups").await;
+    assert_eq!(all["rollups"].as_array().unwrap().len(), 4);
+    assert!(periods(&all)[0].starts_with("\"hour\"") && periods(&all)[3].starts_with("\"day\""));
+    let first = body(&bench, "/v1/rollups?period=hour&limit=2").await;
+    let next = first["next"].as_str().unwrap();
+    let rest = body(
+        &bench,
+        &format!("/v1/rollups?period=hour&limit=2&cursor={next}"),
+    )
+    .await;
+    assert_eq!(
+        [periods(&first), periods(&rest)].concat(),
+        periods(&all)[..3]
+    );
+    assert_eq!(rest["next"], Value::Null);
+    let wrong = bench.get("/v1/rollups?period=week", "vera-token").await;
+    assert_eq!(wrong.status(), 400);
+}
+
+#[actix_web::test]
 async fn journal_verify_names_the_edited_record() {
     let bench = Bench::start().await;
     let id = samples::case(&bench.store, 1, &Sample::default());

@@ -151,6 +151,7 @@ async fn hostile_text_is_inert_on_every_page() {
     samples::escalation(&bench.store, id, "open", "high", Some(id));
     samples::quarantined(&bench.store, "q1", HOSTILE);
     samples::snooze(&bench.store, "s1", 60);
+    samples::rollup(&bench.store, "hour", 1, HOSTILE);
     samples::record(&bench.store, id, 1, "note_added", Who::Bot, HOSTILE);
     for collection in [Collection::Cases, Collection::Snoozes] {
         let row = bench.store.ids(collection).remove(0);
@@ -166,6 +167,7 @@ async fn hostile_text_is_inert_on_every_page() {
         "/",
         "/snoozes",
         "/quarantine",
+        "/rollups",
         &format!("/cases/{id}"),
         "/?rule=%22%3E%3Cscript%3E",
     ] {
@@ -194,6 +196,27 @@ async fn pages_may_not_be_cached_framed_or_run_scripts() {
     assert_eq!(headers["x-content-type-options"], "nosniff");
     assert_eq!(headers["referrer-policy"], "no-referrer");
     assert!(headers.contains_key("x-request-id"));
+}
+
+#[actix_web::test]
+async fn the_rollup_page_sums_up_and_lists_what_was_suppressed() {
+    let bench = Bench::start().await;
+    samples::rollup(&bench.store, "hour", 1, "sudo");
+    samples::rollup(&bench.store, "day", 2, "nmap");
+    let (cookie, _) = bench.sign_in("vera-token").await;
+    let page = bench.page("/rollups", &cookie).await;
+    assert!(page.find("sudo").unwrap() < page.find("nmap").unwrap());
+    for said in [
+        "42 s",
+        "70 min",
+        "2 unsure",
+        "<code>a-8</code>",
+        "and 1 more",
+    ] {
+        assert!(page.contains(said), "{said}");
+    }
+    let daily = bench.page("/rollups?period=day", &cookie).await;
+    assert!(daily.contains("nmap") && !daily.contains("sudo"));
 }
 
 #[actix_web::test]

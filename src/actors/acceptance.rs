@@ -6,12 +6,11 @@ use std::time::Duration;
 use metrics::counter;
 use sha2::{Digest, Sha256};
 
-use crate::core::alert::{Alert, Severity};
+use crate::core::alert::Alert;
 use crate::core::ids::{AggregateKey, CaseId, SourceId};
 use crate::core::machine::{Collection, Row, RowChange};
-use crate::core::page::{PageKind, Raise};
-use crate::core::policy::DEFAULT_LADDER;
 use crate::core::record::{Record, Who};
+use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
 use crate::core::world::World;
 use crate::plugins::sources::{Incoming, Quarantined};
@@ -20,12 +19,12 @@ use crate::store::{Accept, Mark, QueuedAlert, Seen, Write};
 use super::checkpointer::Verdict;
 use super::durable::persist;
 use super::intake::{IntakeEnv, Request, verdict};
-use super::messages::{AcceptError, Accepted, Escalate};
+use super::messages::{AcceptError, Accepted};
+use super::operations;
 
 /// A quarantined payload is kept this long, and its stored form is cut at this size.
 const QUARANTINE_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 const MAX_PAYLOAD: usize = 64 * 1024;
-const HOUR_MS: i64 = 3_600_000;
 
 /// What a successful acceptance leaves to be delivered.
 pub(super) struct Done {
@@ -66,6 +65,16 @@ pub(super) async fn accept(
         .rev()
         .find_map(|request| request.message.cursor.clone());
 
+    if let Some((_, error)) = quarantine.first()
+        && let Err(why) = page_quarantine(env, world, source, now, error).await
+    {
+        refuse(group, &why);
+        return Some(Done {
+            next,
+            alerts: Vec::new(),
+        });
+    }
+
     // The first answer names all that stands already; marks that expire meanwhile may need another.
     for _ in 0..4 {
         let (write, records, queued) = build(Build {
@@ -83,9 +92,8 @@ pub(super) async fn accept(
         match persist(&env.checkpointers, key.partition, write, records).await {
             Verdict::Committed => {
                 count(source, &seen);
-                if !quarantine.is_empty() {
-                    page_quarantine(env, world, source, now, &quarantine);
-                }
+                counter!("securitybot_alerts_quarantined_total", "source" => source.to_string())
+                    .increment(quarantine.len() as u64);
                 answer_all(group, &sizes, &alerts, &seen);
                 return Some(Done {
                     next: next + queued.len() as u64,
@@ -215,7 +223,7 @@ fn quarantined(b: &Build<'_>, nth: usize, payload: &str, error: &str) -> RowChan
             .expect("16 of 32 bytes"),
     );
     let id = CaseId::new(b.now, entropy, nth as u64).to_string();
-    let payload = crate::core::text::Untrusted::new(payload).bounded(MAX_PAYLOAD);
+    let payload = Untrusted::new(payload).bounded(MAX_PAYLOAD);
     let body = Quarantined {
         id: id.clone(),
         source: b.source.clone(),
@@ -286,45 +294,23 @@ fn refuse(group: Vec<Request>, why: &str) {
     }
 }
 
-/// One operations page an hour and source: its id is made of both, so that raising it again is harmless.
-fn page_quarantine(
+/// One operations page an hour and source. It is durable before the payloads are: a crash in between
+/// leaves a page about something that will be sent again, never a payload that nobody hears of.
+async fn page_quarantine(
     env: &IntakeEnv,
     world: &World,
     source: &SourceId,
     now: Timestamp,
-    quarantine: &[(String, String)],
-) {
-    counter!("securitybot_alerts_quarantined_total", "source" => source.to_string())
-        .increment(quarantine.len() as u64);
-    let hour = Timestamp::from_millis(now.as_millis() - now.as_millis().rem_euclid(HOUR_MS));
-    let digest = Sha256::digest(source.as_str().as_bytes());
-    let entropy = u128::from_be_bytes(digest[..16].try_into().expect("16 of 32 bytes"));
-    let error = crate::core::text::Untrusted::new(quarantine[0].1.as_str()).line(200);
+    error: &str,
+) -> Result<(), String> {
+    let error = Untrusted::new(error).line(200);
     let summary = format!("Source {source} sent what cannot be an alert: {error}");
-    let mut raise = operations(world, now, summary);
-    raise.id = CaseId::new(hour, entropy, 0);
+    let about = format!("quarantine/{source}");
+    let mut raise = operations::page(world, &about, operations::this_hour(now), summary);
     raise.notes.push(
         "See `securitybot quarantine list`; after mending the source: `securitybot quarantine \
          replay ID`. At most one such page an hour and source."
             .to_owned(),
     );
-    env.escalations
-        .tell(Escalate::raise(raise, world.partitions));
-}
-
-/// A page about the bot itself, on the default ladder.
-pub fn operations(world: &World, now: Timestamp, summary: String) -> Raise {
-    let id = CaseId::new(now, rand::random(), 0);
-    Raise {
-        id,
-        kind: PageKind::Operations,
-        round: 1,
-        urgency: Severity::High,
-        summary,
-        notes: Vec::new(),
-        case: None,
-        related: Vec::new(),
-        ladder: world.policy.ladder(DEFAULT_LADDER).clone(),
-        url: format!("{}/cases/{id}", world.policy.public_url),
-    }
+    env.page(raise, world.partitions).await
 }

@@ -18,6 +18,8 @@ use tokio::sync::oneshot;
 use crate::core::alert::Alert;
 use crate::core::conversation::Event;
 use crate::core::ids::{AggregateKey, SourceId};
+use crate::core::page::Raise;
+use crate::core::time::Timestamp;
 use crate::core::world::World;
 use crate::store::{Queue, QueuedAlert, Seen, Store, Write};
 
@@ -27,7 +29,7 @@ use super::mailbox::Mailbox;
 use super::messages::{
     AcceptAlerts, AcceptError, Accepted, AlertVerdict, Deliver, Escalate, Reconfigure, Stop,
 };
-use super::{Now, acceptance};
+use super::{Now, acceptance, operations};
 
 /// Alerts kept in memory for delivery; the rest of the backlog stays in the store.
 const WINDOW: usize = 2_000;
@@ -37,6 +39,8 @@ const MAX_DELIVERY: usize = 100;
 const MAX_GROUP: usize = 256;
 /// A conversation answers after its commit; longer means it was lost.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// An escalation answers after its commit.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// What every intake shares.
@@ -46,6 +50,18 @@ pub struct IntakeEnv {
     pub checkpointers: Arc<Vec<Mailbox<Persist>>>,
     pub conversations: Mailbox<Deliver>,
     pub escalations: Mailbox<Escalate>,
+}
+
+impl IntakeEnv {
+    /// Pages and waits until the page is durable.
+    pub(super) async fn page(&self, raise: Raise, partitions: u16) -> Result<(), String> {
+        let escalate = Escalate::raise(raise, partitions);
+        match self.escalations.ask(escalate, PAGE_TIMEOUT).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }
 
 pub(super) struct Request {
@@ -206,7 +222,7 @@ impl Intake {
                         actor.read_through = actor.read_through.max(next - 1);
                     }
                     for queued in queued {
-                        actor.requeue(queued);
+                        actor.requeue(queued, ctx);
                     }
                     actor.deliver(ctx);
                     actor.refill(ctx);
@@ -219,7 +235,7 @@ impl Intake {
         }));
     }
 
-    fn requeue(&mut self, queued: QueuedAlert) {
+    fn requeue(&mut self, queued: QueuedAlert, ctx: &mut Context<Self>) {
         match serde_json::from_str(&queued.body) {
             Ok(alert) => {
                 let through = self.read_through.max(queued.number);
@@ -229,17 +245,33 @@ impl Intake {
             Err(error) => {
                 tracing::error!(source = %self.source, number = queued.number, %error,
                     "a queued alert cannot be read; paging");
-                let summary = format!(
-                    "A queued alert of source {} (number {}) cannot be read: {error}",
-                    self.source, queued.number
-                );
-                let raise = acceptance::operations(&self.world, (self.env.now)(), summary);
-                self.env
-                    .escalations
-                    .tell(Escalate::raise(raise, self.world.partitions));
-                self.taken.push(queued.number);
+                self.read_through = self.read_through.max(queued.number);
+                self.page_unreadable(queued.number, error.to_string(), ctx);
             }
         }
+    }
+
+    /// It stays in the queue until its page is durable: an alert that was acknowledged ends in a page.
+    fn page_unreadable(&mut self, number: u64, error: String, ctx: &mut Context<Self>) {
+        let source = &self.source;
+        let summary =
+            format!("A queued alert of source {source} (number {number}) cannot be read: {error}");
+        let about = format!("queued/{source}/{number}");
+        // Not by the clock: found again after a restart, it is the same page.
+        let raise = operations::page(&self.world, &about, Timestamp::default(), summary);
+        let (env, partitions) = (self.env.clone(), self.world.partitions);
+        let page = async move { env.page(raise, partitions).await };
+        ctx.spawn(page.into_actor(self).map(move |paged, actor, ctx| {
+            if let Err(why) = paged {
+                tracing::warn!(source = %actor.source, number, %why, "will page again");
+                ctx.run_later(RETRY, move |actor, ctx| {
+                    actor.page_unreadable(number, error, ctx);
+                });
+                return;
+            }
+            actor.taken.push(number);
+            actor.take(ctx);
+        }));
     }
 
     /// At most one delivery per receiver is under way, so that its alerts stay in order.

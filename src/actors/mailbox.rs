@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
-use actix::{Actor, Addr, Handler, Message, Recipient};
+use actix::{Actor, Addr, Handler, Message, Recipient, WeakRecipient};
 use tokio::sync::watch;
 
 /// Why a message got no answer.
@@ -49,6 +49,21 @@ where
 {
     #[allow(clippy::disallowed_methods)] // the one place
     addr.do_send(message);
+}
+
+/// Posts to whoever owns the sender, if it still lives; `false` when it does not.
+pub fn post_to_owner<M>(owner: &WeakRecipient<M>, message: M) -> bool
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    match owner.upgrade() {
+        Some(owner) => {
+            owner.do_send(message);
+            true
+        }
+        None => false,
+    }
 }
 
 /// An empty door and its slot.

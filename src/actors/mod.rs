@@ -21,6 +21,7 @@ pub mod mailbox;
 pub mod measure;
 pub mod messages;
 pub mod messenger;
+pub mod operations;
 pub mod poller;
 pub mod recovery;
 pub mod reporter;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WrapFuture, fut::ActorFutureExt};
 use metrics::{counter, gauge};
 
-use crate::core::ids::CaseId;
 use crate::core::time::Timestamp;
 use crate::core::world::World;
 use crate::plugins::sinks::Sink;
@@ -20,7 +19,7 @@ use super::checkpointer::Written;
 use super::mailbox::Mailbox;
 use super::messages::{Escalate, Reconfigure, Stop};
 use super::rollups::{self, RollupPlan};
-use super::{Now, acceptance, delivery};
+use super::{Now, delivery, operations};
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(60);
@@ -186,7 +185,6 @@ impl Reporter {
     }
 
     fn watch_lags(&self, lags: Vec<(String, u64)>, now: Timestamp) {
-        const HOUR_MS: i64 = 3_600_000;
         for (sink, lag) in lags {
             gauge!("securitybot_sink_lag_records", "sink" => sink.clone()).set(lag as f64);
             if lag > MAX_LAG {
@@ -194,13 +192,9 @@ impl Reporter {
                     "Sink {sink} is {lag} records behind: answers are kept here and not written \
                      back. Check that it can be reached."
                 );
-                let mut raise = acceptance::operations(&self.world, now, summary);
-                let hour = now.as_millis() - now.as_millis().rem_euclid(HOUR_MS);
-                let entropy = sink.bytes().fold(7u128, |hash, byte| {
-                    hash.wrapping_mul(0x0100_0000_01b3)
-                        .wrapping_add(u128::from(byte))
-                });
-                raise.id = CaseId::new(Timestamp::from_millis(hour), entropy, 0);
+                let hour = operations::this_hour(now);
+                // Found again each minute: a page that gets lost on the way is raised by the next look.
+                let raise = operations::page(&self.world, &format!("lag/{sink}"), hour, summary);
                 self.escalations
                     .tell(Escalate::raise(raise, self.world.partitions));
             }

@@ -11,6 +11,9 @@ use secrecy::SecretString;
 
 use super::StartError;
 
+/// Its file is the last that a first start makes.
+const NODE_ID: &str = "node_id";
+
 /// An open data folder; the lock is held as long as this lives.
 pub struct DataDir {
     pub path: PathBuf,
@@ -20,6 +23,7 @@ pub struct DataDir {
     pub token: SecretString,
     /// The folder was made just now.
     pub is_new: bool,
+    id: String,
     _lock: File,
 }
 
@@ -47,11 +51,15 @@ impl DataDir {
                 path.display()
             ))
         })?;
-        let is_new = !path.join("node_id").exists();
-        let node = read_or_make(&path.join("node_id"), || {
+        let is_new = !path.join(NODE_ID).exists();
+        let node = if is_new {
             uuid::Uuid::from_u128(rand::random()).to_string()
-        })
-        .map_err(|error| fault("node_id", &error))?;
+        } else {
+            read_or_make(&path.join(NODE_ID), || {
+                uuid::Uuid::from_u128(rand::random()).to_string()
+            })
+            .map_err(|error| fault(NODE_ID, &error))?
+        };
         let token = read_or_make(&path.join("token"), || {
             BASE64URL_NOPAD.encode(&rand::random::<[u8; 32]>())
         })
@@ -61,8 +69,19 @@ impl DataDir {
             node: format!("{node}@{}", machine()),
             token: SecretString::from(token),
             is_new,
+            id: node,
             _lock: lock,
         })
+    }
+
+    /// Ends the first start, once everything that only it may make is there: killed before, the next
+    /// one is a first start again.
+    pub fn settle(&self) -> Result<(), StartError> {
+        read_or_make(&self.path.join(NODE_ID), || self.id.clone())
+            .map(drop)
+            .map_err(|error| {
+                StartError::DataDir(format!("{}: {NODE_ID}: {error}", self.path.display()))
+            })
     }
 }
 

@@ -106,6 +106,7 @@ impl App {
         let messages =
             Arc::new(Messages::load(config.templates.as_deref()).map_err(StartError::Config)?);
         let factor: Arc<dyn CodeFactor> = Arc::new(plugins::totp(&config, &data, &clock)?);
+        data.settle()?;
         let store = plugins::store(&config).await?;
         #[cfg(feature = "fault-injection")]
         let store: Arc<dyn Store> = Arc::new(crate::store::faulty::FaultyStore(store));

@@ -61,7 +61,7 @@ impl App {
         Ok(())
     }
 
-    fn unchanged(&self, new: &Config) -> [(&'static str, bool); 6] {
+    fn unchanged(&self, new: &Config) -> [(&'static str, bool); 7] {
         let old = &self.config;
         let same = |old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
             format!("{old:?}") == format!("{new:?}")
@@ -70,6 +70,7 @@ impl App {
             ("server", same(&old.server, &new.server)),
             ("store", same(&old.store, &new.store)),
             ("chat", same(&old.chat, &new.chat)),
+            ("factors", same(&old.factors, &new.factors)),
             ("sources", same(&old.sources, &new.sources)),
             ("sinks", same(&old.sinks, &new.sinks)),
             ("rollups", same(&old.rollups, &new.rollups)),

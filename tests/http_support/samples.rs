@@ -103,6 +103,19 @@ pub fn snooze(store: &FakeStore, id: &str, minutes_left: u64) {
     store.put(row(Collection::Snoozes, id, ago(60), fields, &body));
 }
 
+/// A kept rollup of the hour that ended `hours_ago`; alerts of `rule` were suppressed.
+pub fn rollup(store: &FakeStore, period: &str, hours_ago: u64, rule: &str) {
+    let (from, to) = (ago(60 * (hours_ago + 1)), ago(60 * hours_ago));
+    let id = format!("rollup/{period}/{}", from.to_rfc3339());
+    let rules = json!([{"rule": rule, "asked": 5, "verified": 3, "denied": 1, "no_answer": 0, "unsure": 2,
+        "snoozed": 3, "median_answer_s": 42, "p95_answer_s": 4200, "suppressed": ["a-7", "a-8"]}]);
+    let body = json!({"waiting": [], "rollup": {"type": "rollup", "id": id, "period": period,
+        "from": from.to_rfc3339(), "to": to.to_rfc3339(), "rules": rules, "journal_heads": {}}});
+    let fields = [("rollup", "done"), ("rollup", "any"), ("period", period)];
+    let fields = fields.map(|(name, value)| (name, value.to_owned()));
+    store.put(row(Collection::Documents, &id, to, fields.into(), &body));
+}
+
 pub fn quarantined(store: &FakeStore, id: &str, payload: &str) {
     let body = json!({"id": id, "source": "am", "at": ago(30), "error": "alerts: expected an array", "payload": payload});
     let fields = vec![("source", "am".to_owned())];

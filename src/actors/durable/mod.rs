@@ -26,6 +26,7 @@ use crate::store::Write;
 
 use super::checkpoint::{self, Outbox};
 use super::checkpointer::Verdict;
+use super::mailbox::post_to_owner;
 use super::messages::{DeliverError, Stop, Wake};
 use super::recovery;
 
@@ -360,13 +361,12 @@ impl<M: Machine> Durable<M> {
     }
 
     fn end(&mut self, again: Option<Handle<M>>, ctx: &mut Context<Self>) {
-        if let Some(owner) = self.owner.upgrade() {
-            owner.do_send(Notice::Ended {
-                key: self.key.clone(),
-                instance: self.instance,
-                again,
-            });
-        }
+        let ended = Notice::Ended {
+            key: self.key.clone(),
+            instance: self.instance,
+            again,
+        };
+        post_to_owner(&self.owner, ended);
         ctx.stop();
     }
 }
@@ -456,9 +456,8 @@ impl<M: Machine> Handler<Rest> for Durable<M> {
             instance: self.instance,
             handled: self.handled,
         };
-        match self.owner.upgrade() {
-            Some(owner) => owner.do_send(notice),
-            None => ctx.stop(),
+        if !post_to_owner(&self.owner, notice) {
+            ctx.stop();
         }
         self.idle = Some(ctx.notify_later(Rest, IDLE));
     }

@@ -103,6 +103,31 @@ pub struct Tick {
     pub revision: u32,
 }
 
+impl Answer {
+    pub const ALL: [Answer; 5] = [
+        Self::Yes,
+        Self::No,
+        Self::NotSure,
+        Self::SomeoneElse,
+        Self::NotMeAfterAll,
+    ];
+
+    /// The word that stands for it in buttons, forms and checkpoints.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::NotSure => "not_sure",
+            Self::SomeoneElse => "someone_else",
+            Self::NotMeAfterAll => "not_me_after_all",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|answer| answer.name() == word)
+    }
+}
+
 /// The Verifier's word on one use of a factor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

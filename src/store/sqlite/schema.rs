@@ -6,6 +6,7 @@
 //! hashes, so they get one narrow index instead of a wide random tree.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
@@ -166,6 +167,13 @@ fn create(path: &Path, partitions: u16) -> Result<(), StoreError> {
         }
     }
     let made = (|| {
+        // The log and its index take the file's mode over: all of it is for the owner only.
+        let owner_only = fs::OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&draft);
+        owner_only.map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
         let conn = Connection::open(&draft)?;
         conn.pragma_update(None, "synchronous", "full")?;
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;

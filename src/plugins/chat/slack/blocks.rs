@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 
-use crate::core::conversation::Answer;
 use crate::core::ids::CaseId;
 use crate::messages::{Block, Button, Fact, Rendered};
 
@@ -99,7 +98,7 @@ pub(super) fn plain(text: &str, limit: usize) -> Value {
 fn answer_button(button: &Button, case: CaseId, revision: u32) -> Value {
     let mut made = json!({
         "type": "button",
-        "action_id": answer_word(&button.answer),
+        "action_id": button.answer.name(),
         "text": plain(&button.label, BUTTON),
         "value": format!("{case}:{revision}"),
     });
@@ -117,28 +116,6 @@ fn form_button(seed: &Seed) -> Value {
         "text": plain("Explain and confirm", BUTTON),
         "value": seed.to_value(),
     })
-}
-
-pub(super) fn answer_word(answer: &Answer) -> &'static str {
-    match answer {
-        Answer::Yes => "yes",
-        Answer::No => "no",
-        Answer::NotSure => "not_sure",
-        Answer::SomeoneElse => "someone_else",
-        Answer::NotMeAfterAll => "not_me_after_all",
-    }
-}
-
-pub(super) fn parse_answer(word: &str) -> Option<Answer> {
-    [
-        Answer::Yes,
-        Answer::No,
-        Answer::NotSure,
-        Answer::SomeoneElse,
-        Answer::NotMeAfterAll,
-    ]
-    .into_iter()
-    .find(|answer| answer_word(answer) == word)
 }
 
 /// `{case}:{revision}`, as buttons and choices carry it.

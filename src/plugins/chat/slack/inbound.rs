@@ -13,7 +13,7 @@ use crate::plugins::chat::{ChatAction, ChatEvent, InboxError};
 
 use super::api::Arguments;
 use super::awaited::Coming;
-use super::blocks::{OPEN_FORM, parse_answer, parse_case};
+use super::blocks::{OPEN_FORM, parse_case};
 use super::desk::{ACKNOWLEDGE, RESOLVE};
 use super::form::{Seed, Submitted, over, refused};
 use super::text::typed;
@@ -151,7 +151,7 @@ impl Slack {
         if matches!(word.as_str(), ACKNOWLEDGE | RESOLVE) {
             return self.page_pressed(&from, &word, payload).await;
         }
-        let (Some(answer), Some((case, revision))) = (parse_answer(&word), parse_case(&value))
+        let (Some(answer), Some((case, revision))) = (Answer::parse(&word), parse_case(&value))
         else {
             return Verdict::Taken(None);
         };

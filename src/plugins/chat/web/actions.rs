@@ -5,7 +5,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 
-use crate::core::conversation::Tick;
+use crate::core::conversation::{Answer, Tick};
 use crate::core::ids::CaseId;
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
@@ -15,7 +15,7 @@ use super::WebChat;
 use super::history::Entry;
 use super::post::{Post, Said, not_open, say_what, taken, too_long, unreadable};
 use super::routes::unavailable;
-use super::view::{Feedback, answer_word, parse_answer};
+use super::view::Feedback;
 use super::web_page::see_other;
 
 /// More ticks than a form can have.
@@ -32,7 +32,7 @@ pub(super) async fn answer(
         Ok(post) => post,
         Err(response) => return response,
     };
-    let said = match (post.case(), parse_answer(post.field("answer"))) {
+    let said = match (post.case(), Answer::parse(post.field("answer"))) {
         (Some((case, revision)), Some(answer)) => {
             // An id from elsewhere answers nothing, and nobody is paged about it.
             match chat
@@ -48,7 +48,7 @@ pub(super) async fn answer(
                 }
                 Err(error) => return unavailable(&error),
             }
-            let done = format!("{case}/{revision}/{}", answer_word(&answer));
+            let done = format!("{case}/{revision}/{}", answer.name());
             match post.event_id(&done) {
                 Some(id) => {
                     let action = ChatAction::Pressed {

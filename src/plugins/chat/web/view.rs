@@ -2,7 +2,6 @@
 
 use askama::Template;
 
-use crate::core::conversation::Answer;
 use crate::core::ids::CaseId;
 use crate::core::machine::Row;
 use crate::messages::{Block, RenderedForm, Zone};
@@ -117,7 +116,7 @@ impl MessageView {
                     .buttons
                     .into_iter()
                     .map(|button| ButtonView {
-                        value: answer_word(&button.answer),
+                        value: button.answer.name(),
                         label: button.label,
                         primary: button.primary,
                     })
@@ -165,28 +164,6 @@ impl FormView {
             form,
         }
     }
-}
-
-pub(super) fn answer_word(answer: &Answer) -> &'static str {
-    match answer {
-        Answer::Yes => "yes",
-        Answer::No => "no",
-        Answer::NotSure => "not_sure",
-        Answer::SomeoneElse => "someone_else",
-        Answer::NotMeAfterAll => "not_me_after_all",
-    }
-}
-
-pub(super) fn parse_answer(word: &str) -> Option<Answer> {
-    [
-        Answer::Yes,
-        Answer::No,
-        Answer::NotSure,
-        Answer::SomeoneElse,
-        Answer::NotMeAfterAll,
-    ]
-    .into_iter()
-    .find(|answer| answer_word(answer) == word)
 }
 
 impl MessageView {

@@ -51,6 +51,8 @@ async fn main() {
     let operations = securitybot::core::ids::CaseId::new(samples::ago(90), 7, 77);
     samples::escalation(store, operations, "open", "low", None);
     samples::case(store, 4, &Sample::default());
+    samples::rollup(store, "hour", 1, "sudo");
+    samples::rollup(store, "day", 2, "a-rule-with-a-rather-long-name");
     let high = Sample {
         title: "SSH key added to deploy@prod",
         severity: "high",

@@ -387,3 +387,23 @@ async fn a_damaged_data_folder_is_refused_by_name_and_left_as_it_is() {
     still_works(&bot, "all that", "last").await;
     assert_eq!(bot.cases("alert=first").await.len(), 1, "nothing was lost");
 }
+
+/// Killed after its first files and before the seed key: that was no first start yet.
+#[tokio::test]
+async fn a_first_start_that_was_killed_in_between_is_one_again_and_keeps_all_to_itself() {
+    use std::os::unix::fs::PermissionsExt;
+    let bot = Bot::prepare(PEOPLE);
+    std::fs::create_dir(bot.data_dir()).unwrap();
+    std::fs::write(bot.data_dir().join("token"), "a-token-of-the-first-try\n").unwrap();
+    let bot = bot.started().await;
+    assert_eq!(bot.token(), "a-token-of-the-first-try");
+    for file in [
+        "seed.key",
+        "node_id",
+        "securitybot.db",
+        "securitybot.db-wal",
+    ] {
+        let found = std::fs::metadata(bot.data_dir().join(file)).expect(file);
+        assert_eq!(found.permissions().mode() & 0o777, 0o600, "{file}");
+    }
+}

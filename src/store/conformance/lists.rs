@@ -191,6 +191,16 @@ pub(super) async fn if_absent_leaves_rows_alone(store: &dyn Store) {
     assert_eq!(kept, Some(first));
     assert_eq!(ids(store, all(Collection::Tokens)).await, ["t2", "t1"]);
     assert_eq!(store.row(Collection::Tokens, "t3").await.unwrap(), None);
+    // Changes of one call see each other: what was deleted before is absent.
+    let anew = row(Collection::Tokens, "t1", 3, &[]);
+    let deleted = RowChange::Delete {
+        collection: Collection::Tokens,
+        id: "t1".to_owned(),
+    };
+    let changes = [deleted, RowChange::Put(anew.clone())];
+    assert_eq!(store.put_rows(HOME, &changes, true).await, Ok(2));
+    let kept = store.row(Collection::Tokens, "t1").await.unwrap();
+    assert_eq!(kept, Some(anew));
 }
 
 pub(super) async fn a_strange_cursor_is_refused(store: &dyn Store) {

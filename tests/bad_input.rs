@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::bot::{Bot, PATIENCE, PEOPLE};
+use common::redis::RedisServer;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -406,4 +407,18 @@ async fn a_first_start_that_was_killed_in_between_is_one_again_and_keeps_all_to_
         let found = std::fs::metadata(bot.data_dir().join(file)).expect(file);
         assert_eq!(found.permissions().mode() & 0o777, 0o600, "{file}");
     }
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_redis_that_is_not_there_yet() {
+    let mut redis = RedisServer::start();
+    redis.stop();
+    let config = format!("[store]\nkind = \"redis\"\nurl = \"{}\"\n", redis.url());
+    let mut bot = Bot::prepare(&config);
+    bot.spawn();
+    let told = || bot.log().contains("waiting for the store").then_some(());
+    bot.until("the bot says what it waits for", async || told())
+        .await;
+    redis.restart();
+    bot.ready().await;
 }

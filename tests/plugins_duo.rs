@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use securitybot::core::conversation::{PushRequest, PushVerdict};
 use securitybot::core::ids::CaseId;
 use securitybot::core::time::Timestamp;
+use securitybot::plugins::Health;
 use securitybot::plugins::factors::duo::{DuoFactor, DuoKeys};
 use securitybot::plugins::factors::{PushFactor, PushRefusal};
 
@@ -71,6 +72,16 @@ async fn a_push_shows_the_alert_and_only_approve_approves() {
     assert_eq!(push.user, "alice@example.com");
     assert_eq!(push.info, request().info);
     assert_eq!(duo.refused(), 0);
+}
+
+#[tokio::test]
+async fn readiness_hears_of_keys_that_duo_refuses() {
+    let duo = FakeDuo::start();
+    assert_eq!(factor(&duo, SKEY).health().await, Health::Good);
+    let Health::Degraded(why) = factor(&duo, "another secret").health().await else {
+        panic!("wrong keys looked healthy");
+    };
+    assert!(why.contains("Duo") && why.contains("401"), "{why}");
 }
 
 #[tokio::test]

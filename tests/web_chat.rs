@@ -152,6 +152,35 @@ async fn two_employees_neither_see_nor_answer_each_other_by_any_id() {
 }
 
 #[actix_web::test]
+async fn a_question_stays_in_reach_however_much_was_said_since() {
+    let bot = Bot::new();
+    let app = app!(bot);
+    bot.ask("alice", 1).await;
+    bot.ask("alice", 2).await;
+    let mut answered = bot.rendered("alice", 3);
+    answered.buttons.clear();
+    for n in 0..250 {
+        bot.wait(Duration::from_secs(1));
+        let (to, key) = (identity("alice"), format!("chatter{n}"));
+        bot.chat.send(&to, &key, &answered).await.unwrap();
+    }
+    // Answered meanwhile: it is old and may leave.
+    let second = bot.message_id("alice", 2).await;
+    let edited = bot.chat.edit(&identity("alice"), &second, &answered).await;
+    edited.unwrap();
+
+    let alice = bot.sign_in(&app, "alice").await;
+    let first = bot.message_id("alice", 1).await;
+    assert!(alice.page.body.contains(&format!("m-{first}")));
+    assert!(!alice.page.body.contains(&format!("m-{second}")));
+    bot.inbox.reply(Reply::Taken);
+    let pressed = alice.press(case(1), "yes");
+    let taken = post(&app, "/chat/answer", &alice.cookie, &pressed).await;
+    assert_eq!(taken.status, StatusCode::SEE_OTHER);
+    assert_eq!(bot.inbox.taken().len(), 1);
+}
+
+#[actix_web::test]
 async fn forms_of_other_sites_are_refused() {
     let bot = Bot::new();
     let app = app!(bot);

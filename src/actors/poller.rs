@@ -12,6 +12,7 @@ use crate::core::ids::{AggregateKey, SourceId};
 use crate::plugins::sources::PolledSource;
 use crate::store::Store;
 
+use super::Now;
 use super::mailbox::Mailbox;
 use super::messages::{AcceptAlerts, Stop};
 
@@ -27,6 +28,7 @@ pub struct Poller {
     key: AggregateKey,
     store: Arc<dyn Store>,
     intake: Mailbox<AcceptAlerts>,
+    now: Now,
     backoff: Duration,
 }
 
@@ -41,6 +43,7 @@ impl Poller {
         source: Box<dyn PolledSource>,
         store: Arc<dyn Store>,
         intake: Mailbox<AcceptAlerts>,
+        now: Now,
     ) -> Self {
         let (id, every) = (source.id().clone(), source.every());
         let key = AggregateKey::source(&id, store.partitions());
@@ -51,6 +54,7 @@ impl Poller {
             key,
             store,
             intake,
+            now,
             backoff: BACKOFF_FIRST,
         }
     }
@@ -82,6 +86,11 @@ impl Poller {
                     return;
                 }
             };
+            if matches!(polling, Polling::Nothing) {
+                let now = (actor.now)().as_millis() as f64 / 1_000.0;
+                gauge!("securitybot_source_caught_up_timestamp_seconds", "source" => source.clone())
+                    .set(now);
+            }
             gauge!("securitybot_source_up", "source" => source).set(1.0);
             actor.backoff = BACKOFF_FIRST;
             ctx.run_later(wait, Self::poll);

@@ -20,6 +20,7 @@ use crate::store::{RowQuery, Store};
 
 use super::Now;
 use super::mailbox::Mailbox;
+use super::measure::rule_label;
 use super::messages::{Deliver, DeliverError, Stop};
 
 /// The rows are read again this often; requests and previews always read the row itself.
@@ -74,7 +75,7 @@ impl Snooze {
                     if let Ok(snooze) = serde_json::from_str::<SnoozeRow>(&row.body)
                         && snooze.until > now
                     {
-                        *by_rule.entry(snooze.rule.to_string()).or_default() += 1;
+                        *by_rule.entry(rule_label(snooze.rule.as_str())).or_default() += 1;
                     }
                 }
                 cursor = page.next;

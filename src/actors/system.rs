@@ -263,9 +263,10 @@ pub fn start(parts: Parts) -> System {
     );
 
     for (id, make) in parts.polled.clone() {
-        let (store, intake) = (parts.store.clone(), ports.intake.clone());
+        let (parts, intake) = (parts.clone(), ports.intake.clone());
         caretaker.keep(format!("poller/{id}"), move || {
-            Life::of(Poller::new(make(), store.clone(), intake.clone()).start())
+            let (store, now) = (parts.store.clone(), parts.now.clone());
+            Life::of(Poller::new(make(), store, intake.clone(), now).start())
         });
     }
 

@@ -92,11 +92,16 @@ fn machine() -> String {
         .unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// A small file of one line, mode 0600, complete or not there.
+/// A small file of one line, mode 0600, complete or not there: an empty one is somebody's accident, and
+/// what stood in it is not made up anew.
 fn read_or_make(path: &Path, make: impl FnOnce() -> String) -> io::Result<String> {
     match fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
-        Ok(_) => {}
+        Ok(_) => {
+            return Err(io::Error::other(
+                "the file is empty; restore it, or delete it to have a new one made",
+            ));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -112,4 +117,32 @@ fn read_or_make(path: &Path, make: impl FnOnce() -> String) -> io::Result<String
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emptied_file_is_named_and_a_deleted_one_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["token", NODE_ID] {
+            let open = || DataDir::open(folder.path());
+            let data = open().unwrap();
+            data.settle().unwrap();
+            drop(data);
+            let path = folder.path().join(name);
+            let before = fs::read_to_string(&path).unwrap();
+            fs::write(&path, "").unwrap();
+            let Err(error) = open() else {
+                panic!("an empty {name} was taken");
+            };
+            let said = error.to_string();
+            assert!(said.contains(name) && said.contains("empty"), "{said}");
+            fs::remove_file(&path).unwrap();
+            let data = open().unwrap();
+            data.settle().unwrap();
+            assert_ne!(fs::read_to_string(&path).unwrap(), before);
+        }
+    }
 }

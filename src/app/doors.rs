@@ -50,10 +50,6 @@ fn read_alertmanager(
         cluster: cluster.to_owned(),
     };
     let parsed = alertmanager::parse_webhook(body, source, &options);
-    if parsed.own_pages > 0 {
-        metrics::counter!("securitybot_own_pages_dropped_total", "source" => source.to_string())
-            .increment(parsed.own_pages as u64);
-    }
     Webhook {
         alerts: parsed.alerts,
         quarantined: parsed.quarantined,

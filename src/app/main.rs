@@ -84,6 +84,10 @@ async fn check_live(config: &Config, out: &mut dyn Write) -> Result<(), Failure>
         let health = readiness::ask(slack.health()).await;
         found.push((format!("chat {}", slack.name()), health));
     }
+    if let Some(push) = plugins::push(config, &now) {
+        let health = readiness::ask(push.health()).await;
+        found.push((format!("factor {}", push.name()), health));
+    }
     let pagers = plugins::pagers(config, &now, slack.as_ref()).map_err(refused)?;
     for (name, pager) in &pagers.by_name {
         found.push((

@@ -107,7 +107,7 @@ impl App {
             Arc::new(Messages::load(config.templates.as_deref()).map_err(StartError::Config)?);
         let factor: Arc<dyn CodeFactor> = Arc::new(plugins::totp(&config, &data, &clock)?);
         data.settle()?;
-        let store = plugins::store(&config).await?;
+        let store = plugins::store_when_there(&config).await?;
         #[cfg(feature = "fault-injection")]
         let store: Arc<dyn Store> = Arc::new(crate::store::faulty::FaultyStore(store));
         #[cfg(feature = "fault-injection")]
@@ -131,6 +131,7 @@ impl App {
             .load(chat.as_ref(), store.as_ref(), &now, &world)
             .await;
         let held = Arc::new(Held::new(store.partitions()));
+        let push = plugins::push(&config, &now);
         let system = system::start(Parts {
             node: data.node.clone(),
             store: store.clone(),
@@ -139,7 +140,7 @@ impl App {
             chat: chat.clone(),
             messages: messages.clone(),
             factor: factor.clone(),
-            push: plugins::push(&config, &now),
+            push: push.clone(),
             pagers: pagers_seen.clone(),
             sinks: plugins::sinks(&config, &now)?,
             rollups: RollupPlan {
@@ -175,6 +176,7 @@ impl App {
         let watched = readiness::Watched {
             store: store.clone(),
             chat,
+            push,
             pagers: pagers_seen,
             clock: clock.clone(),
             held,

@@ -33,21 +33,50 @@ use crate::plugins::sinks::webhook::WebhookSink;
 use crate::plugins::sources::alertmanager_api::AlertmanagerApi;
 use crate::plugins::sources::jsonl::JsonlFollower;
 use crate::plugins::standard_webhooks::Secret;
-use crate::store::Store;
 use crate::store::redis::{RedisOptions, RedisStore};
 use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
 
 use super::StartError;
 use super::data_dir::DataDir;
 
+/// How long a start waits for a Redis that does not answer: both may be starting, after a power cut.
+const STORE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The store, waited for a while when it cannot be reached. What waiting cannot mend is said at once.
+pub async fn store_when_there(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    const LOOK_AGAIN: Duration = Duration::from_secs(1);
+    let mut left = match config.store.kind {
+        StoreKind::Redis { .. } => STORE_PATIENCE,
+        StoreKind::Sqlite => Duration::ZERO,
+    };
+    loop {
+        match open_store(config).await {
+            Err(error @ StoreError::Unavailable(_)) if !left.is_zero() => {
+                if left == STORE_PATIENCE {
+                    tracing::warn!(%error, patience = ?STORE_PATIENCE, "waiting for the store");
+                }
+                left = left.saturating_sub(LOOK_AGAIN);
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            opened => return opened.map_err(|error| StartError::Store(error.to_string())),
+        }
+    }
+}
+
+/// The store, or at once why not.
 pub async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    open_store(config)
+        .await
+        .map_err(|error| StartError::Store(error.to_string()))
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     let partitions = config.store.partitions;
     match &config.store.kind {
         StoreKind::Sqlite => {
             let path = config.server.data_dir.join("securitybot.db");
-            let store = SqliteStore::open(&path, partitions)
-                .map_err(|error| StartError::Store(error.to_string()))?;
-            Ok(Arc::new(store))
+            Ok(Arc::new(SqliteStore::open(&path, partitions)?))
         }
         StoreKind::Redis {
             url,
@@ -59,9 +88,7 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
                 min_replicas: *min_replicas,
                 ..RedisOptions::default()
             };
-            let store = RedisStore::open(url.expose_secret(), partitions, options)
-                .await
-                .map_err(|error| StartError::Store(error.to_string()))?;
+            let store = RedisStore::open(url.expose_secret(), partitions, options).await?;
             Ok(Arc::new(store))
         }
     }

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::http::Readiness;
 use crate::plugins::Health;
 use crate::plugins::chat::Chat;
+use crate::plugins::factors::PushFactor;
 use crate::store::Store;
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ const MAX_SKEW_MS: u64 = 5_000;
 pub struct Watched {
     pub store: Arc<dyn Store>,
     pub chat: Arc<dyn Chat>,
+    pub push: Option<Arc<dyn PushFactor>>,
     pub pagers: watch::Receiver<Arc<Pagers>>,
     pub clock: Clock,
     pub held: Arc<Held>,
@@ -79,6 +81,9 @@ pub async fn look(watched: &Watched) -> Readiness {
     }
     let chat = watched.chat.name();
     degraded.extend(complaint(&format!("chat {chat}"), watched.chat.health()).await);
+    if let Some(push) = &watched.push {
+        degraded.extend(complaint(&format!("factor {}", push.name()), push.health()).await);
+    }
     let pagers = watched.pagers.borrow().clone();
     for (name, pager) in &pagers.by_name {
         degraded.extend(complaint(&format!("pager {name}"), pager.health()).await);

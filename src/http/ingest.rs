@@ -43,6 +43,7 @@ pub async fn alerts(
             Err(error) => answer.reject(index, &error),
         }
     }
+    count_rejected(&source, answer.rejected.len());
     if !alerts.is_empty() {
         let accepted = accept(&http, &source, alerts, Vec::new()).await?;
         for (verdict, index) in accepted.alerts.into_iter().zip(indexes) {
@@ -57,7 +58,6 @@ pub async fn alerts(
             }
         }
     }
-    answer.count(&source);
     Ok(HttpResponse::build(answer.status(of_request)).json(answer.json()))
 }
 
@@ -96,7 +96,6 @@ pub async fn alertmanager(
             }
         }
     }
-    answer.count(&source);
     Ok(HttpResponse::Accepted().json(answer.json()))
 }
 
@@ -218,19 +217,12 @@ impl Answer {
         self.rejected.sort_by_key(|one| one["index"].as_u64());
         json!({"accepted": self.accepted, "duplicates": self.duplicates, "rejected": self.rejected})
     }
+}
 
-    fn count(&self, source: &SourceAccess) {
-        for (result, count) in [
-            ("accepted", self.accepted.len()),
-            ("duplicate", self.duplicates.len()),
-            ("rejected", self.rejected.len()),
-        ] {
-            metrics::counter!(
-                "securitybot_ingest_alerts_total",
-                "source" => source.id.to_string(),
-                "result" => result,
-            )
+/// Beside what the intake counts once it stands: accepted, duplicate, altered.
+fn count_rejected(source: &SourceAccess, count: usize) {
+    if count > 0 {
+        metrics::counter!("securitybot_alerts_total", "source" => source.id.to_string(), "result" => "rejected")
             .increment(count as u64);
-        }
     }
 }

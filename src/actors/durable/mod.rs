@@ -27,6 +27,7 @@ use crate::store::Write;
 use super::checkpoint::{self, Outbox};
 use super::checkpointer::Verdict;
 use super::mailbox::post_to_owner;
+use super::measure::OutboxDepth;
 use super::messages::{DeliverError, Stop, Wake};
 use super::recovery;
 
@@ -83,6 +84,7 @@ pub struct Durable<M: Machine> {
     version: u64,
     state: M,
     outbox: Outbox<M::Effect>,
+    depth: OutboxDepth,
     /// Performing now.
     in_flight: BTreeSet<u64>,
     /// Tried before, by this or an earlier instance: cannot be withdrawn any more.
@@ -115,6 +117,7 @@ impl<M: Machine> Durable<M> {
             .map(|entry| entry.seq)
             .collect();
         Self {
+            depth: OutboxDepth::of(loaded.key.kind()),
             key: loaded.key,
             instance,
             version: loaded.version,
@@ -329,6 +332,7 @@ impl<M: Machine> Durable<M> {
 
     /// Between two events: start what may start, arm the timer, watch for idleness.
     fn rest(&mut self, ctx: &mut Context<Self>) {
+        self.depth.set(self.outbox.entries.len());
         self.start_effects(ctx);
         self.arm(ctx);
     }

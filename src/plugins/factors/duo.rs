@@ -14,16 +14,20 @@ use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use sha2::{Digest, Sha512};
+use tokio::sync::Mutex;
 
 use crate::core::conversation::{PushRequest, PushVerdict};
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
+use crate::plugins::Health;
 use crate::plugins::outgoing::{self, Clock, Failure};
 
 use super::{PushFactor, PushRefusal};
 
 /// `/auth_status` holds its answer back until something changes, for up to a minute.
 const LONG_POLL: Duration = Duration::from_secs(75);
+/// How long a look at Duo's health stands.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// The person looks at the form meanwhile.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// RFC 3986: what needs no encoding.
@@ -45,6 +49,8 @@ pub struct DuoFactor {
     base: String,
     client: Client,
     clock: Clock,
+    /// When Duo was last looked at, and how it was.
+    looked: Mutex<Option<(Timestamp, Health)>>,
 }
 
 impl DuoFactor {
@@ -59,6 +65,7 @@ impl DuoFactor {
             base,
             client: outgoing::http_client_with(LONG_POLL),
             clock,
+            looked: Mutex::new(None),
         }
     }
 
@@ -88,6 +95,7 @@ impl DuoFactor {
                 .post(url)
                 .header("content-type", "application/json")
                 .body(body),
+            _ if query.is_empty() => self.client.get(url),
             _ => self.client.get(format!("{url}?{query}")),
         };
         let request = request
@@ -174,6 +182,24 @@ impl PushFactor for DuoFactor {
                 said(&Value::from(status.unwrap_or("no status")))
             ))),
         }
+    }
+
+    async fn health(&self) -> Health {
+        let now = (self.clock)();
+        let mut looked = self.looked.lock().await;
+        if let Some((at, health)) = &*looked
+            && now < at.after(LOOK_AGAIN)
+        {
+            return health.clone();
+        }
+        let nothing = BTreeMap::new();
+        let check = self.call("GET", "/auth/v2/check", &nothing, AT_ONCE);
+        let health = match check.await {
+            Ok(_) => Health::Good,
+            Err(refusal) => Health::Degraded(refusal.to_string()),
+        };
+        *looked = Some((now, health.clone()));
+        health
     }
 }
 

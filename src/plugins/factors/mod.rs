@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use crate::core::conversation::{Proof, PushRequest, PushVerdict};
 use crate::core::ids::EmployeeId;
+use crate::plugins::Health;
 
 /// A factor whose proof is a code typed into the form.
 #[async_trait]
@@ -38,6 +39,9 @@ pub trait PushFactor: Send + Sync + 'static {
 
     /// Waits a while for the answer; `None`: there is none yet.
     async fn answer(&self, transaction: &str) -> Result<Option<PushVerdict>, PushRefusal>;
+
+    /// Whether the service can be reached and takes our keys. Asked every few seconds.
+    async fn health(&self) -> Health;
 }
 
 /// Why there is no push, or no answer.

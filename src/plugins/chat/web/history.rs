@@ -14,8 +14,10 @@ use crate::store::{RowQuery, Store, StoreError, WriteError};
 
 use super::tokens::digest;
 
-/// The one field by which a page finds its messages.
+/// The field by which a page finds its messages.
 const EMPLOYEE: &str = "employee";
+/// Beside it on messages with buttons or a form, so that a page finds these however old they are.
+const LIVE_FOR: &str = "live_for";
 /// As much as anybody scrolls; older messages stay in the journal.
 const SHOWN: usize = 200;
 
@@ -25,6 +27,15 @@ const SHOWN: usize = 200;
 pub(super) enum Entry {
     Bot { message: Rendered },
     Employee { text: String },
+}
+
+impl Entry {
+    fn is_live(&self) -> bool {
+        match self {
+            Self::Bot { message } => !message.buttons.is_empty() || message.form.is_some(),
+            Self::Employee { .. } => false,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -87,20 +98,34 @@ impl History {
         Ok(row.filter(|row| belongs(row, user)))
     }
 
-    /// Oldest first.
-    pub(super) async fn all(&self, user: &str) -> Result<Vec<Row>, HistoryError> {
+    /// The newest, and what still has buttons or a form. Oldest first.
+    pub(super) async fn shown(&self, user: &str) -> Result<Vec<Row>, HistoryError> {
+        let newest = self.newest(EMPLOYEE, user).await?;
+        let older = match newest.last() {
+            Some(oldest) if newest.len() == SHOWN => {
+                let mut live = self.newest(LIVE_FOR, user).await?;
+                live.retain(|row| (row.at, &row.id) < (oldest.at, &oldest.id));
+                live
+            }
+            _ => Vec::new(),
+        };
+        let mut rows: Vec<Row> = newest.into_iter().chain(older).collect();
+        rows.retain(|row| belongs(row, user));
+        rows.reverse();
+        Ok(rows)
+    }
+
+    /// Newest first.
+    async fn newest(&self, field: &'static str, user: &str) -> Result<Vec<Row>, HistoryError> {
         let query = RowQuery {
             collection: Collection::ChatMessages,
-            fields: vec![(EMPLOYEE, user.to_owned())],
+            fields: vec![(field, user.to_owned())],
             since: None,
             until: None,
             limit: SHOWN,
             cursor: None,
         };
-        let mut rows = self.store.rows(&query).await?.rows;
-        rows.retain(|row| belongs(row, user));
-        rows.reverse();
-        Ok(rows)
+        Ok(self.store.rows(&query).await?.rows)
     }
 
     /// Whether one of this employee's messages is about the case.
@@ -109,7 +134,7 @@ impl History {
             Ok(Entry::Bot { message }) => message.case == Some(case),
             _ => false,
         };
-        Ok(self.all(user).await?.iter().any(about))
+        Ok(self.shown(user).await?.iter().any(about))
     }
 
     fn row(
@@ -119,11 +144,15 @@ impl History {
         entry: &Entry,
         at: Timestamp,
     ) -> Result<Row, HistoryError> {
+        let mut fields = vec![(EMPLOYEE, user.to_owned())];
+        if entry.is_live() {
+            fields.push((LIVE_FOR, user.to_owned()));
+        }
         Ok(Row {
             collection: Collection::ChatMessages,
             id,
             at,
-            fields: vec![(EMPLOYEE, user.to_owned())],
+            fields,
             body: serde_json::to_string(entry)?,
             expires: Some(at.after(self.retention)),
         })

@@ -51,7 +51,7 @@ pub(super) async fn chat_page(
     status: StatusCode,
     mut feedback: Feedback,
 ) -> HttpResponse {
-    let rows = match chat.history.all(&visitor.identity.user).await {
+    let rows = match chat.history.shown(&visitor.identity.user).await {
         Ok(rows) => rows,
         Err(error) => return unavailable(&error),
     };
@@ -89,7 +89,7 @@ async fn messages(req: HttpRequest, chat: web::Data<WebChat>) -> HttpResponse {
         Ok(None) => return session_over(),
         Err(error) => return unavailable(&error),
     };
-    match chat.history.all(&visitor.identity.user).await {
+    match chat.history.shown(&visitor.identity.user).await {
         Ok(rows) => {
             let fragments: Vec<_> = rows
                 .iter()

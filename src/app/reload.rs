@@ -3,6 +3,7 @@
 //! What is opened at start (addresses, the store, the chat, sources and sinks) needs a restart; what
 //! decides (employees, operators, rules, severities, ladders, pagers) does not.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::actors::checkpoint;
@@ -63,17 +64,27 @@ impl App {
 
     fn unchanged(&self, new: &Config) -> [(&'static str, bool); 7] {
         let old = &self.config;
-        let same = |old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
-            format!("{old:?}") == format!("{new:?}")
+        let secrets = |config: &Config, section: &str| -> Vec<(String, u64)> {
+            let of_section = |key: &str| key.split(['.', '[']).next() == Some(section);
+            let all = config.fingerprints.iter();
+            let these = all.filter(|(key, _)| of_section(key));
+            these.map(|(key, print)| (key.clone(), *print)).collect()
+        };
+        let same = |section: &'static str, old_part: &dyn Debug, new_part: &dyn Debug| {
+            let same_part = format!("{old_part:?}") == format!("{new_part:?}");
+            // Producers' tokens are taken over at once.
+            let same_secrets =
+                section == "sources" || secrets(old, section) == secrets(new, section);
+            (section, same_part && same_secrets)
         };
         [
-            ("server", same(&old.server, &new.server)),
-            ("store", same(&old.store, &new.store)),
-            ("chat", same(&old.chat, &new.chat)),
-            ("factors", same(&old.factors, &new.factors)),
-            ("sources", same(&old.sources, &new.sources)),
-            ("sinks", same(&old.sinks, &new.sinks)),
-            ("rollups", same(&old.rollups, &new.rollups)),
+            same("server", &old.server, &new.server),
+            same("store", &old.store, &new.store),
+            same("chat", &old.chat, &new.chat),
+            same("factors", &old.factors, &new.factors),
+            same("sources", &old.sources, &new.sources),
+            same("sinks", &old.sinks, &new.sinks),
+            same("rollups", &old.rollups, &new.rollups),
         ]
     }
 }

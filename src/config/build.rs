@@ -2,11 +2,13 @@
 //! demanded and those of other kinds refused.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 use wildmatch::WildMatch;
 
@@ -41,57 +43,63 @@ pub fn build(
     env: &Environment,
     problems: &mut Problems<'_>,
 ) -> Config {
-    let mut builder = Builder { env, problems };
+    let mut builder = Builder {
+        env,
+        problems,
+        fingerprints: BTreeMap::new(),
+    };
     let pagers = builder.pagers(raw);
-    Config {
-        file: path.to_owned(),
-        server: server(&raw.server),
-        log: Log {
-            format: raw.log.format.as_ref().map_or(LogFormat::Pretty, |f| f.0),
-            level: raw.log.level.clone().unwrap_or_else(|| "info".to_owned()),
-        },
-        store: builder.store(&raw.store),
-        templates: raw.messages.templates.clone(),
-        chat: builder.chat(&raw.chat),
-        factors: builder.factors(&raw.factors, &raw.employees),
-        severities: Severity::ALL
-            .into_iter()
-            .map(|s| (s, times(raw, s)))
-            .collect(),
-        working_hours: working_hours(raw),
-        domains: raw.directory.domains.clone(),
-        employees: raw.employees.iter().map(employee).collect(),
-        operators: builder.operators(raw),
-        sources: builder.sources(raw),
-        rules: raw.rules.iter().map(rule).collect(),
-        ladders: ladders(raw, &pagers),
-        pagers,
-        rollups: Rollups {
-            hourly: raw.rollups.hourly.unwrap_or(true),
-            daily_at: match &raw.rollups.daily_at {
-                Some(Text(daily)) => daily.0,
-                None => Some(jiff::civil::time(9, 0, 0, 0)),
+    let mut config =
+        Config {
+            file: path.to_owned(),
+            fingerprints: BTreeMap::new(),
+            server: server(&raw.server),
+            log: Log {
+                format: raw.log.format.as_ref().map_or(LogFormat::Pretty, |f| f.0),
+                level: raw.log.level.clone().unwrap_or_else(|| "info".to_owned()),
             },
-            time_zone: zone(raw.rollups.time_zone.as_ref()),
-            sinks: raw
-                .rollups
-                .sinks
-                .clone()
-                .unwrap_or_else(|| raw.sinks.iter().map(|sink| sink.name.0.0.clone()).collect()),
-        },
-        sinks: builder.sinks(raw),
-        heartbeat: raw.heartbeat.url.as_ref().and_then(|url| {
-            let url = builder.resolved("heartbeat.url", url.resolve(env))?;
-            let every = wait(raw.heartbeat.every.as_ref(), HEARTBEAT_EVERY);
-            Some(Heartbeat { url, every })
-        }),
-        retention: Retention {
-            cases: wait(raw.retention.cases.as_ref(), 400 * DAY),
-            journal: wait(raw.retention.journal.as_ref(), 90 * DAY),
-            chat: wait(raw.retention.chat.as_ref(), 90 * DAY),
-            dedup: dedup(raw),
-        },
-    }
+            store: builder.store(&raw.store),
+            templates: raw.messages.templates.clone(),
+            chat: builder.chat(&raw.chat),
+            factors: builder.factors(&raw.factors, &raw.employees),
+            severities: Severity::ALL
+                .into_iter()
+                .map(|s| (s, times(raw, s)))
+                .collect(),
+            working_hours: working_hours(raw),
+            domains: raw.directory.domains.clone(),
+            employees: raw.employees.iter().map(employee).collect(),
+            operators: builder.operators(raw),
+            sources: builder.sources(raw),
+            rules: raw.rules.iter().map(rule).collect(),
+            ladders: ladders(raw, &pagers),
+            pagers,
+            rollups: Rollups {
+                hourly: raw.rollups.hourly.unwrap_or(true),
+                daily_at: match &raw.rollups.daily_at {
+                    Some(Text(daily)) => daily.0,
+                    None => Some(jiff::civil::time(9, 0, 0, 0)),
+                },
+                time_zone: zone(raw.rollups.time_zone.as_ref()),
+                sinks: raw.rollups.sinks.clone().unwrap_or_else(|| {
+                    raw.sinks.iter().map(|sink| sink.name.0.0.clone()).collect()
+                }),
+            },
+            sinks: builder.sinks(raw),
+            heartbeat: raw.heartbeat.url.as_ref().and_then(|url| {
+                let url = builder.resolved("heartbeat.url", url.resolve(env))?;
+                let every = wait(raw.heartbeat.every.as_ref(), HEARTBEAT_EVERY);
+                Some(Heartbeat { url, every })
+            }),
+            retention: Retention {
+                cases: wait(raw.retention.cases.as_ref(), 400 * DAY),
+                journal: wait(raw.retention.journal.as_ref(), 90 * DAY),
+                chat: wait(raw.retention.chat.as_ref(), 90 * DAY),
+                dedup: dedup(raw),
+            },
+        };
+    config.fingerprints = builder.fingerprints;
+    config
 }
 
 /// How long dedup marks live; `check.rs` compares it with the ceilings.
@@ -102,16 +110,23 @@ pub fn dedup(raw: &RawConfig) -> Duration {
 struct Builder<'a, 'd> {
     env: &'a Environment,
     problems: &'a mut Problems<'d>,
+    fingerprints: BTreeMap<String, u64>,
 }
 
 impl Builder<'_, '_> {
     /// What was found, or a fault at `key`.
     fn resolved(&mut self, key: &str, found: Result<SecretString, String>) -> Option<SecretString> {
-        found
+        let secret = found
             .map_err(|message| self.problems.add(key, message))
-            .ok()
+            .ok()?;
+        let fingerprint = FINGERPRINTS.hash_one(secret.expose_secret());
+        self.fingerprints.insert(key.to_owned(), fingerprint);
+        Some(secret)
     }
 }
+
+/// Keyed anew in each process: a fingerprint in a log tells nothing of its secret.
+static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 pub fn wait(written: Option<&Text<Duration>>, default: Duration) -> Duration {
     written.map_or(default, |text| text.0)

@@ -18,6 +18,8 @@ use crate::core::policy::{Ladder, Rule, Times, WorkingHours};
 pub struct Config {
     /// The file it was read from, for messages and reloads.
     pub file: PathBuf,
+    /// By its key, something that changes when a secret does; secrets themselves do not show.
+    pub fingerprints: BTreeMap<String, u64>,
     pub server: Server,
     pub log: Log,
     pub store: Store,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::common::bot::{Bot, PEOPLE, free_port};
-use crate::common::fake_http::FakeHttp;
+use crate::common::fake_http::{FakeHttp, Mode};
 use crate::common::person::Person;
 use crate::common::redis::RedisServer;
 
@@ -103,6 +103,50 @@ async fn a_reload_that_takes_the_last_pager_of_an_open_escalation_is_refused() {
     bot.post(&resolve, json!({"reason": "a guest"})).await;
     bot.signal("HUP");
     logged(&bot, "the configuration was read again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_says_that_a_changed_secret_waits_for_a_restart() {
+    let hook = FakeHttp::start();
+    let config = format!(
+        "{PEOPLE}\n[[sinks]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\nsecret = {{ file = \"s\" }}\n",
+        hook.url()
+    );
+    let bot = Bot::prepare(&config);
+    std::fs::write(bot.dir().join("s"), "secret").expect("written");
+    let bot = bot.started().await;
+    bot.signal("HUP");
+    logged(&bot, "the configuration was read again").await;
+    assert!(!bot.log().contains("takes effect at a restart"));
+    std::fs::write(bot.dir().join("s"), "another").expect("written");
+    bot.signal("HUP");
+    logged(&bot, "it takes effect at a restart").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_does_not_get_out_is_seen_in_the_outbox() {
+    let hook = FakeHttp::start();
+    hook.set(Mode::Status(500));
+    let config = format!(
+        "{PEOPLE}\n[[pagers]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\nsecret = {{ file = \"s\" }}\n\
+         [[ladders]]\nname = \"default\"\nlevels = [{{ after = \"0s\", pagers = [\"hook\"] }}]\n",
+        hook.url()
+    );
+    let bot = Bot::prepare(&config);
+    std::fs::write(bot.dir().join("s"), "secret").expect("written");
+    let bot = bot.started().await;
+    assert!(bot.cli(&["page", "test"]).status.success());
+    let depth = async || {
+        bot.metric("securitybot_outbox_effects", r#"kind="escalation""#)
+            .await
+    };
+    bot.until("the page waits", async || {
+        (depth().await > 0.0).then_some(())
+    })
+    .await;
+    hook.set(Mode::Ok);
+    bot.until("it went out", async || (depth().await == 0.0).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

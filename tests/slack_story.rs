@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::fake_http::FakeHttp;
 use common::fake_slack::{APP_TOKEN, BOT_TOKEN, FakeSlack, Mode, people};
-use securitybot::clock::Clock;
+use common::person::{secret_of, totp};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -176,17 +176,6 @@ impl Drop for Service {
     }
 }
 
-/// What the authenticator app shows.
-fn code(otpauth: &str) -> String {
-    let secret = otpauth.split("secret=").nth(1).unwrap();
-    let secret = secret.split('&').next().unwrap();
-    let key = data_encoding::BASE32_NOPAD
-        .decode(secret.as_bytes())
-        .unwrap();
-    let now = Clock::system().system_now().as_millis() / 1_000;
-    totp_lite::totp_custom::<totp_lite::Sha1>(30, 6, &key, u64::try_from(now).unwrap())
-}
-
 fn answers(message: &Value) -> Vec<String> {
     people::actions(message)
 }
@@ -212,7 +201,7 @@ async fn the_whole_story_through_slack() {
     let form = slack.form(0);
     let wrong = slack.submit("UALICE", &form, "a deployment", "000000");
     assert_eq!(wrong["response_action"], "errors", "{wrong}");
-    let code = code(enrolled["otpauth_uri"].as_str().unwrap());
+    let code = totp(&secret_of(&enrolled), 0);
     let right = slack.submit("UALICE", &form, "a deployment", &code);
     assert_eq!(right, Value::Null);
     let case = service.outcome("sudo -i on web-3", "verified").await;

@@ -220,6 +220,7 @@ impl App {
         let desk = Arc::new(desk::OperatorDesk::new(http.clone(), &config));
         if let Some(slack) = &slack {
             slack.set_desk(desk.clone());
+            slack.set_shelf(http.clone().into_inner());
             slack.start(inbox);
         }
         Ok(Self {

@@ -32,6 +32,8 @@ pub struct State {
     pub messages: BTreeMap<String, Vec<Value>>,
     /// Every view that was opened, with its trigger.
     pub views: Vec<Value>,
+    /// The Home tab of each user, as it was published last.
+    pub homes: BTreeMap<String, Value>,
     pub triggers: HashMap<String, (Instant, bool)>,
     /// Method and arguments, in order.
     pub calls: Vec<(String, Value)>,
@@ -61,6 +63,7 @@ impl Default for State {
             channels: BTreeMap::new(),
             messages: BTreeMap::new(),
             views: Vec::new(),
+            homes: BTreeMap::new(),
             triggers: HashMap::new(),
             calls: Vec::new(),
             modes: HashMap::new(),

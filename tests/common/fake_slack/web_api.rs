@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Map, Value, json};
 
-use super::rules::{check_blocks, check_view};
+use super::rules::{check_blocks, check_home, check_view};
 use super::state::{Mode, State};
 use super::{APP_TOKEN, BOT_TOKEN, Shared, TEAM, error, ok};
 
@@ -155,6 +155,16 @@ fn answer(state: &mut State, method: &str, args: &Value, token: &str) -> Result<
         "chat.update" => update(state, args),
         "conversations.history" => history(state, args),
         "users.list" => users(state, args),
+        "views.publish" => match check_home(&args["view"]) {
+            Err(why) => json!({ "ok": false, "error": "invalid_arguments", "detail": why }),
+            Ok(()) if !state.is_user(&text("user_id")) => error("user_not_found"),
+            Ok(()) => {
+                let mut view = args["view"].clone();
+                view["id"] = json!(state.next("V"));
+                state.homes.insert(text("user_id"), view.clone());
+                ok(json!({ "view": view }))
+            }
+        },
         "views.open" => match check_view(&args["view"]) {
             Err(why) => json!({ "ok": false, "error": "invalid_arguments", "detail": why }),
             Ok(()) => match state.use_trigger(&text("trigger_id")) {

@@ -12,7 +12,7 @@ use crate::core::text::Untrusted;
 use super::Slack;
 use super::api::Arguments;
 use super::blocks::plain;
-use super::form::{over, refused_at};
+use super::form::{over, refused};
 use super::inbound::{Verdict, event_id};
 use super::text::{LABEL, MODAL_TITLE, typed};
 
@@ -113,7 +113,7 @@ impl Slack {
         let reason = Untrusted::new(Untrusted::from(reason).plain(REASON_CHARS));
         Verdict::Taken(match desk.resolve(from, id, reason).await {
             Ok(()) => None,
-            Err(error @ DeskError::TryAgain(_)) => Some(refused_at(REASON, &error.words())),
+            Err(error @ DeskError::TryAgain(_)) => Some(refused(view, &error.words())),
             Err(error) => Some(over(&error.words())),
         })
     }

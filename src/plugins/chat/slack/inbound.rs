@@ -48,7 +48,7 @@ pub(super) enum Kind {
 impl Slack {
     /// Takes one payload, in time. What is late goes on by itself.
     pub(super) async fn take(self: &Arc<Self>, kind: Kind, payload: Value) -> Verdict {
-        let is_form = payload["type"] == "view_submission";
+        let form = (payload["type"] == "view_submission").then(|| payload["view"].clone());
         let slack = self.clone();
         let work = tokio::spawn(async move {
             match kind {
@@ -62,8 +62,10 @@ impl Slack {
                 tracing::error!(%error, "an event from Slack could not be handled");
                 Verdict::NotTaken
             }
-            Err(_) if is_form => Verdict::Taken(Some(refused(SLOW))),
-            Err(_) => Verdict::NotTaken,
+            Err(_) => match form {
+                Some(view) => Verdict::Taken(Some(refused(&view, SLOW))),
+                None => Verdict::NotTaken,
+            },
         }
     }
 
@@ -78,8 +80,11 @@ impl Slack {
         reply
     }
 
-    async fn event(&self, payload: &Value) -> Verdict {
+    async fn event(self: &Arc<Self>, payload: &Value) -> Verdict {
         let event = &payload["event"];
+        if event["type"] == "app_home_opened" {
+            return self.home_event(payload);
+        }
         // Edits, joins, files, other bots: a message counts only in its plainest form.
         let plain = event["type"] == "message"
             && ["subtype", "bot_id", "hidden", "bot_profile"]
@@ -124,6 +129,19 @@ impl Slack {
             Ok(_) => Verdict::Taken(None),
             Err(_) => Verdict::NotTaken,
         }
+    }
+
+    /// Somebody looks at their Home tab, or at the messages beside it.
+    fn home_event(self: &Arc<Self>, payload: &Value) -> Verdict {
+        let event = &payload["event"];
+        let team = payload["team_id"].as_str();
+        if let (Some(team), Some(user), true) =
+            (team, event["user"].as_str(), event["tab"] == "home")
+        {
+            let (slack, user, who) = (self.clone(), user.to_owned(), identity(team, user));
+            tokio::spawn(async move { slack.home_opened(&user, &who).await });
+        }
+        Verdict::Taken(None)
     }
 
     async fn interaction(self: Arc<Self>, payload: Value) -> Verdict {
@@ -207,20 +225,15 @@ impl Slack {
             event_id: event_id(&["form", &from.user, &ids[0], &ids[1], &ids[2]]),
             from,
             at: self.now(),
-            action: ChatAction::Submitted {
-                case: form.case,
-                ticks: form.ticks,
-                explanation: form.explanation,
-                code: form.code,
-            },
+            action: form.action(),
         };
         Verdict::Taken(match self.deliver(event).await {
             Ok(Reply::Taken) => None,
-            Ok(Reply::ProofRefused { message }) => Some(refused(&message)),
+            Ok(Reply::ProofRefused { message }) => Some(refused(view, &message)),
             Ok(Reply::AlreadyAnswered) => Some(over(ANSWERED)),
             Ok(Reply::NotYours | Reply::NotFound) => Some(over(NOT_OPEN)),
             Ok(Reply::NoLongerApplies { why }) => Some(over(&why)),
-            Err(_) => Some(refused(NOT_SENT)),
+            Err(_) => Some(refused(view, NOT_SENT)),
         })
     }
 

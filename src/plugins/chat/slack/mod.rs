@@ -8,6 +8,7 @@ mod blocks;
 mod desk;
 mod directory;
 mod form;
+mod home;
 mod http;
 mod inbound;
 mod pace;
@@ -35,7 +36,7 @@ use crate::plugins::Health;
 use crate::store::Store;
 
 use super::web::tokens::Tokens;
-use super::{Chat, ChatError, Person, SharedInbox};
+use super::{Chat, ChatError, Person, SharedInbox, SharedShelf};
 
 use api::{Api, ApiError, Arguments};
 use awaited::Awaited;
@@ -95,6 +96,8 @@ pub struct Slack {
     /// Which message pages for which escalation. Only a cache.
     pages: Mutex<BTreeMap<String, CaseId>>,
     desk: OnceLock<Arc<dyn Desk>>,
+    shelf: OnceLock<SharedShelf>,
+    homes: home::Homes,
     /// Built after the chat, because the conversations need the chat.
     inbox: OnceLock<SharedInbox>,
     sockets: watch::Sender<socket::State>,
@@ -114,6 +117,8 @@ impl Slack {
             awaited: Awaited::default(),
             pages: Mutex::default(),
             desk: OnceLock::new(),
+            shelf: OnceLock::new(),
+            homes: home::Homes::default(),
             inbox: OnceLock::new(),
             sockets: watch::Sender::new(socket::State::default()),
             closing: watch::Sender::new(false),
@@ -127,6 +132,7 @@ impl Slack {
             tracing::warn!("Slack has its inbox already");
             return;
         }
+        home::keep(self);
         if self.uses_socket {
             socket::keep(self);
         }
@@ -136,6 +142,13 @@ impl Slack {
     pub fn set_desk(&self, desk: Arc<dyn Desk>) {
         if self.desk.set(desk).is_err() {
             tracing::warn!("Slack has its desk already");
+        }
+    }
+
+    /// What Home tabs show. Only the first call counts.
+    pub fn set_shelf(&self, shelf: SharedShelf) {
+        if self.shelf.set(shelf).is_err() {
+            tracing::warn!("Slack has its shelf already");
         }
     }
 
@@ -291,6 +304,7 @@ impl Chat for Slack {
             }
             error.into_chat()
         })?;
+        self.homes.touch(user);
         let channel = sent["channel"].as_str().unwrap_or(&channel);
         if channel != user {
             self.remember_channel(user, channel);
@@ -307,7 +321,7 @@ impl Chat for Slack {
 
     async fn edit(
         &self,
-        _: &ChatIdentity,
+        to: &ChatIdentity,
         id: &str,
         message: &Rendered,
     ) -> Result<Receipt, ChatError> {
@@ -324,6 +338,9 @@ impl Chat for Slack {
             .call("chat.update", Arguments::Json(body), &limits)
             .await
             .map_err(ApiError::into_chat)?;
+        if let Ok(user) = user_of(to) {
+            self.homes.touch(user);
+        }
         // Slack tells the second only. The later end of it is the safe one: an answer typed within that second is
         // not taken for the new revision.
         let at = edited["message"]["edited"]["ts"]

@@ -142,7 +142,7 @@ impl App {
             factor: factor.clone(),
             push: push.clone(),
             pagers: pagers_seen.clone(),
-            sinks: plugins::sinks(&config, &now)?,
+            sinks: plugins::sinks(&config, &now, slack.as_ref())?,
             rollups: RollupPlan {
                 hourly: config.rollups.hourly,
                 daily_at: config.rollups.daily_at,

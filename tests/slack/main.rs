@@ -6,6 +6,7 @@
 mod common;
 
 mod bot;
+mod channel;
 mod events_api;
 mod rendering;
 mod sending;

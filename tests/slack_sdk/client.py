@@ -58,6 +58,10 @@ assert client.views_publish(user_id="UALICE", view=home)["view"]["id"]
 refused("user_not_found", lambda: client.views_publish(user_id="UNOBODY", view=home))
 refused("invalid_arguments", lambda: client.views_publish(user_id="UALICE", view=view))
 
+client.files_upload_v2(filename="chart.png", content=b"\x89PNG", channel=channel)
+place = client.files_getUploadURLExternal(filename="chart.png", length=4)
+refused("file_not_found", lambda: client.files_completeUploadExternal(files=[{"id": place["file_id"]}]))
+
 got = threading.Event()
 socket = SocketModeClient(app_token=app_token, web_client=client)
 

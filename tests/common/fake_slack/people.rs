@@ -76,9 +76,14 @@ impl FakeSlack {
     pub fn click_payload(&self, user: &str, message: &Value, action: &str) -> Value {
         let mut state = self.state();
         let stored = state.message(&message["channel"], &message["ts"]).unwrap();
-        let button = buttons(stored)
-            .into_iter()
-            .find(|button| button["action_id"] == action)
+        let blocks = stored["blocks"].as_array().cloned().unwrap_or_default();
+        let (block_id, button) = blocks
+            .iter()
+            .flat_map(|block| {
+                let elements = block["elements"].as_array().into_iter().flatten();
+                elements.map(|element| (block["block_id"].clone(), element.clone()))
+            })
+            .find(|(_, button)| button["action_id"] == action)
             .unwrap_or_else(|| panic!("no button {action} on {stored:#}"));
         let at = state.ts();
         json!({
@@ -88,8 +93,20 @@ impl FakeSlack {
             },
             "channel": { "id": message["channel"] },
             "trigger_id": state.trigger(),
-            "actions": [{ "type": "button", "action_id": action, "value": button["value"], "action_ts": at }],
+            "actions": [{
+                "type": button["type"], "action_id": action, "block_id": block_id, "value": button["value"],
+                "action_ts": at,
+            }],
         })
+    }
+
+    /// Picks a person in a message's select.
+    pub fn pick(&self, user: &str, message: &Value, action: &str, picked: &str) -> String {
+        let mut payload = self.click_payload(user, message, action);
+        let pressed = &mut payload["actions"][0];
+        assert_eq!(pressed["type"], "users_select");
+        pressed["selected_user"] = json!(picked);
+        self.envelope("interactive", payload)
     }
 
     pub fn click(&self, user: &str, message: &Value, action: &str) -> String {

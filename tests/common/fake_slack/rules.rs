@@ -119,7 +119,10 @@ fn check_element(element: &Value) -> Verdict {
                 "initial_option is no option",
             )
         }
-        Some("users_select") => Ok(()),
+        Some("users_select") => match element["placeholder"].is_null() {
+            true => Ok(()),
+            false => check_text(&element["placeholder"], 150, &["plain_text"]),
+        },
         Some("checkboxes") => {
             let options = options(element)?;
             let initial = element["initial_options"].as_array();

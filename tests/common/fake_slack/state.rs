@@ -23,6 +23,16 @@ pub enum Mode {
     Hang,
 }
 
+/// A file on its way: a place was given, its bytes came, it was shared.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    pub name: String,
+    pub length: usize,
+    pub bytes: Option<Vec<u8>>,
+    /// Channel and thread.
+    pub shared: Option<(String, String)>,
+}
+
 pub struct State {
     pub socket_port: u16,
     pub users: Vec<Value>,
@@ -34,6 +44,8 @@ pub struct State {
     pub views: Vec<Value>,
     /// The Home tab of each user, as it was published last.
     pub homes: BTreeMap<String, Value>,
+    /// Files by id.
+    pub files: BTreeMap<String, File>,
     pub triggers: HashMap<String, (Instant, bool)>,
     /// Method and arguments, in order.
     pub calls: Vec<(String, Value)>,
@@ -64,6 +76,7 @@ impl Default for State {
             messages: BTreeMap::new(),
             views: Vec::new(),
             homes: BTreeMap::new(),
+            files: BTreeMap::new(),
             triggers: HashMap::new(),
             calls: Vec::new(),
             modes: HashMap::new(),

@@ -14,7 +14,7 @@ use crate::plugins::chat::{ChatAction, ChatEvent, InboxError};
 use super::api::Arguments;
 use super::awaited::Coming;
 use super::blocks::{OPEN_FORM, parse_case};
-use super::desk::{ACKNOWLEDGE, RESOLVE};
+use super::desk::{ACKNOWLEDGE, ASSIGN, RESOLVE};
 use super::form::{Seed, Submitted, over, refused};
 use super::text::typed;
 use super::{NAME, Slack, time_of};
@@ -166,7 +166,7 @@ impl Slack {
             }
             return Verdict::Taken(None);
         }
-        if matches!(word.as_str(), ACKNOWLEDGE | RESOLVE) {
+        if matches!(word.as_str(), ACKNOWLEDGE | ASSIGN | RESOLVE) {
             return self.page_pressed(&from, &word, payload).await;
         }
         let (Some(answer), Some((case, revision))) = (Answer::parse(&word), parse_case(&value))
@@ -261,7 +261,7 @@ fn who(payload: &Value) -> Option<ChatIdentity> {
     Some(identity(team, user["id"].as_str()?))
 }
 
-fn identity(team: &str, user: &str) -> ChatIdentity {
+pub(super) fn identity(team: &str, user: &str) -> ChatIdentity {
     ChatIdentity {
         chat: NAME.to_owned(),
         user: format!("{team}/{user}"),

@@ -5,6 +5,7 @@
 mod api;
 mod awaited;
 mod blocks;
+mod chart;
 mod desk;
 mod directory;
 mod form;
@@ -13,6 +14,7 @@ mod http;
 mod inbound;
 mod pace;
 mod pages;
+mod rollups;
 mod signature;
 mod socket;
 mod text;
@@ -46,6 +48,7 @@ pub use blocks::message;
 pub use desk::{Desk, DeskError};
 pub use http::configure;
 pub use pages::SlackPager;
+pub use rollups::SlackSink;
 pub use signature::is_genuine;
 
 /// The `chat` part of its identities.
@@ -63,6 +66,8 @@ const TIER_3_BURST: u32 = 10;
 /// How many messages one page of a channel's history has, and how many pages are read.
 const PAGE: usize = 200;
 const MOST_PAGES: usize = 25;
+/// How far back what was sent to a channel is looked for.
+const READ_BACK: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Slack delivers an event again for up to some hours.
 const NOTES_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// Pages whose messages are remembered; the others are looked up.

@@ -7,6 +7,7 @@ mod common;
 
 mod bot;
 mod channel;
+mod emulate;
 mod events_api;
 mod rendering;
 mod sending;

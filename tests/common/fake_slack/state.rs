@@ -1,6 +1,6 @@
 //! What this Slack knows: users, direct channels, messages, forms, and what it has told the app.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use securitybot::clock::Clock;
@@ -35,6 +35,8 @@ pub struct File {
 
 pub struct State {
     pub socket_port: u16,
+    /// Where connections are sent instead, to a door before that port.
+    pub socket_url: Option<String>,
     pub users: Vec<Value>,
     /// Direct channel by user.
     pub channels: BTreeMap<String, String>,
@@ -52,6 +54,8 @@ pub struct State {
     pub modes: HashMap<String, (Mode, usize)>,
     /// When each channel last took a message: more than one a second is refused as Slack does.
     pub last_post: HashMap<String, Instant>,
+    /// When messages were taken within the last minute, in all channels.
+    pub lately: VecDeque<Instant>,
     pub refused_429: usize,
     /// All envelopes, in order.
     pub envelopes: Vec<Value>,
@@ -71,6 +75,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             socket_port: 0,
+            socket_url: None,
             users: Vec::new(),
             channels: BTreeMap::new(),
             messages: BTreeMap::new(),
@@ -81,6 +86,7 @@ impl Default for State {
             calls: Vec::new(),
             modes: HashMap::new(),
             last_post: HashMap::new(),
+            lately: VecDeque::new(),
             refused_429: 0,
             envelopes: Vec::new(),
             acknowledged: BTreeMap::new(),

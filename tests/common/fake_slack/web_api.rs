@@ -10,6 +10,9 @@ use super::rules::{check_blocks, check_home, check_view};
 use super::state::{File, Mode, State};
 use super::{APP_TOKEN, BOT_TOKEN, Shared, TEAM, error, ok};
 
+const MINUTE: Duration = Duration::from_secs(60);
+/// "Several hundred messages per minute" for a workspace, says Slack and no more.
+const MOST_A_MINUTE: usize = 350;
 const BOT: &str = "B0BOT";
 const BOT_USER: &str = "U0BOT";
 
@@ -147,7 +150,9 @@ fn answer(
         })),
         "apps.connections.open" => {
             let (port, ticket) = (state.socket_port, state.next(""));
-            ok(json!({ "url": format!("ws://127.0.0.1:{port}/link?ticket={ticket}") }))
+            let plain = format!("ws://127.0.0.1:{port}/link");
+            let door = state.socket_url.clone().unwrap_or(plain);
+            ok(json!({ "url": format!("{door}?ticket={ticket}") }))
         }
         "conversations.open" => match text("users") {
             user if !state.is_user(&user) => error("user_not_found"),
@@ -274,10 +279,15 @@ fn post(state: &mut State, args: &Value) -> Result<Value, u64> {
     }
     let now = Instant::now();
     let last = state.last_post.insert(channel.clone(), now);
-    if last.is_some_and(|last| now - last < Duration::from_millis(1_000)) {
+    while state.lately.front().is_some_and(|at| now - *at > MINUTE) {
+        state.lately.pop_front();
+    }
+    let too_soon = last.is_some_and(|last| now - last < Duration::from_millis(1_000));
+    if too_soon || state.lately.len() >= MOST_A_MINUTE {
         state.refused_429 += 1;
         return Err(1);
     }
+    state.lately.push_back(now);
     let ts = state.ts();
     let mut message = json!({
         "type": "message", "channel": channel, "ts": ts, "user": BOT_USER, "bot_id": BOT, "team": TEAM,

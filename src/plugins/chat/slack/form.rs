@@ -273,7 +273,7 @@ pub(super) fn refused(view: &Value, message: &str) -> Value {
     let blocks = view["blocks"].as_array().map_or(&[][..], Vec::as_slice);
     let fields = || blocks.iter().filter(|block| block["type"] == "input");
     let code = fields().find(|field| field["block_id"] == CODE);
-    let field = code.or(fields().last());
+    let field = code.or(fields().next_back());
     let field = field.and_then(|field| field["block_id"].as_str());
     json!({ "response_action": "errors", "errors": { field.unwrap_or(WHY): escape(message, 150) } })
 }

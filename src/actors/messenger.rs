@@ -37,7 +37,9 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 const LONGEST_HERE: Duration = Duration::from_secs(15);
 /// Those whose wait is over at about the same moment are put in order before the first of them goes.
 const GATHER: Duration = Duration::from_millis(25);
-const LONGEST_IN_ALL: Duration = Duration::from_secs(120);
+/// Less than the patience of who ordered it, long enough for 2,000 messages: what is written down instead may be passivated
+/// meanwhile, and then costs a look into the chat's history before it is sent.
+const LONGEST_IN_ALL: Duration = Duration::from_secs(500);
 /// How far back a lost send is looked for.
 const READ_BACK: Duration = Duration::from_secs(4 * 24 * 3600);
 /// The escalation answers after its commit.

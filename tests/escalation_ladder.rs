@@ -97,6 +97,33 @@ fn an_acknowledgement_expires_and_the_ladder_goes_on_where_it_was() {
 }
 
 #[test]
+fn an_assignment_is_a_note_that_stops_nothing_and_stays_on_every_page() {
+    let mut run = two_levels();
+    run.deliver_all();
+    assert_eq!(run.assign("kim", "sam"), Reply::Taken);
+    let told: Vec<_> = run.outbox.iter().map(|(e, _)| e.clone()).collect();
+    assert_eq!(short(&told), ["change log 1/0"]);
+    assert_eq!(told[0].page().notes[0], "Assigned to sam by kim");
+    let assigned = run.records.last().expect("it is recorded");
+    assert_eq!(assigned.event, "escalation_assigned");
+    assert_eq!(assigned.detail, "Assigned to sam by kim");
+    assert_eq!(state(&run), EscalationState::Open, "nobody is on it yet");
+    run.deliver_all();
+    assert_eq!(run.assign("kim", "sam"), Reply::Taken);
+    assert!(run.outbox.is_empty(), "the same again is no news");
+
+    let again = run.wake_after(MINUTE * 15);
+    assert_eq!(short(&again), ["page log 1/1"], "the ladder goes on");
+    assert_eq!(again[0].page().notes[0], "Assigned to sam by kim");
+    run.deliver_all();
+    run.resolve("sam", "a mistake");
+    assert!(matches!(
+        run.assign("kim", "sam"),
+        Reply::NoLongerApplies { .. }
+    ));
+}
+
+#[test]
 fn when_the_next_level_commits_first_it_stays_and_what_was_not_started_is_withdrawn() {
     let mut run = two_levels();
     run.deliver_all();

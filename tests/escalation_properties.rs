@@ -19,6 +19,7 @@ use securitybot::core::time::Timestamp;
 enum Op {
     Wait(u32),
     Ack(bool),
+    Assign(bool),
     Resolve,
     Raise(u32),
     Start(usize),
@@ -31,6 +32,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0u32..12).prop_map(Op::Wait),
         1 => (100u32..400).prop_map(Op::Wait),
         2 => any::<bool>().prop_map(Op::Ack),
+        1 => any::<bool>().prop_map(Op::Assign),
         1 => Just(Op::Resolve),
         1 => (0u32..3).prop_map(Op::Raise),
         3 => (0usize..8).prop_map(Op::Start),
@@ -169,6 +171,13 @@ proptest! {
                 }
                 Op::Ack(sam) => {
                     run.ack(if sam { "sam" } else { "kim" });
+                    Vec::new()
+                }
+                Op::Assign(sam) => {
+                    let (next, row) = (run.state.due(), run.row.as_ref().unwrap().state);
+                    run.assign("kim", if sam { "sam" } else { "kim" });
+                    prop_assert_eq!(run.state.due(), next, "an assignment moved the ladder");
+                    prop_assert_eq!(run.row.as_ref().unwrap().state, row);
                     Vec::new()
                 }
                 Op::Resolve => {

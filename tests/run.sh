@@ -21,6 +21,11 @@ declare -A needs=(
   [mount]=mount
   # The vendors' own clients, from PyPI, against our fakes of their services.
   [python3]="python3 python3-venv python3-pip"
+  # A Slack that nobody here wrote, from npm, in a network namespace of its own.
+  [node]=nodejs
+  [npm]=npm
+  [unshare]=util-linux
+  [ip]=iproute2
 )
 missing=()
 for command in "${!needs[@]}"; do

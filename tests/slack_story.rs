@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::fake_http::FakeHttp;
 use common::fake_slack::{APP_TOKEN, BOT_TOKEN, FakeSlack, Mode, people};
-use securitybot::clock::Clock;
+use common::person::{secret_of, totp};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -176,17 +176,6 @@ impl Drop for Service {
     }
 }
 
-/// What the authenticator app shows.
-fn code(otpauth: &str) -> String {
-    let secret = otpauth.split("secret=").nth(1).unwrap();
-    let secret = secret.split('&').next().unwrap();
-    let key = data_encoding::BASE32_NOPAD
-        .decode(secret.as_bytes())
-        .unwrap();
-    let now = Clock::system().system_now().as_millis() / 1_000;
-    totp_lite::totp_custom::<totp_lite::Sha1>(30, 6, &key, u64::try_from(now).unwrap())
-}
-
 fn answers(message: &Value) -> Vec<String> {
     people::actions(message)
 }
@@ -212,7 +201,7 @@ async fn the_whole_story_through_slack() {
     let form = slack.form(0);
     let wrong = slack.submit("UALICE", &form, "a deployment", "000000");
     assert_eq!(wrong["response_action"], "errors", "{wrong}");
-    let code = code(enrolled["otpauth_uri"].as_str().unwrap());
+    let code = totp(&secret_of(&enrolled), 0);
     let right = slack.submit("UALICE", &form, "a deployment", &code);
     assert_eq!(right, Value::Null);
     let case = service.outcome("sudo -i on web-3", "verified").await;
@@ -273,7 +262,7 @@ async fn a_page_in_a_channel_is_acknowledged_noted_and_resolved_by_operators_onl
     slack.mode("chat.postMessage", Mode::CutAfterApplying, 1);
     service.alert("mallory", "sudo -i on web-3", "web-3").await;
     let page = slack.message_in("C0SEC", "sudo -i on web-3");
-    let buttons = ["page_acknowledge", "page_resolve", "link"];
+    let buttons = ["page_acknowledge", "page_resolve", "page_assign", "link"];
     assert_eq!(people::actions(&page), buttons);
     let text = page["blocks"].to_string();
     assert!(!text.contains("<!channel>"), "{text}");
@@ -288,8 +277,18 @@ async fn a_page_in_a_channel_is_acknowledged_noted_and_resolved_by_operators_onl
     slack.acknowledged(&slack.click("USAM", &page, "page_acknowledge"));
     slack.edited(&page, "the acknowledgement", |message| {
         message.to_string().contains("Acknowledged by sam")
-            && people::actions(message) == ["page_resolve", "link"]
+            && people::actions(message) == ["page_resolve", "page_assign", "link"]
     });
+    // Assigned: whoever may act may, the message says so, and whom it is for is told in its thread.
+    slack.acknowledged(&slack.pick("UALICE", &page, "page_assign", "UALICE"));
+    slack.acknowledged(&slack.pick("USAM", &page, "page_assign", "UALICE"));
+    let assigned = slack.edited(&page, "the assignment", |message| {
+        message.to_string().contains("Assigned to alice by sam")
+    });
+    assert!(assigned.to_string().contains("Acknowledged by sam"));
+    let told = slack.message_in("C0SEC", "asks you to take this one");
+    assert_eq!(told["text"], "<@UALICE>: sam asks you to take this one.");
+    assert_eq!(told["thread_ts"], page["ts"]);
     slack.acknowledged(&slack.reply("UALICE", &page, "not for the case"));
     slack.acknowledged(&slack.reply("USAM", &page, "asked the data centre"));
 
@@ -303,10 +302,18 @@ async fn a_page_in_a_channel_is_acknowledged_noted_and_resolved_by_operators_onl
         message
             .to_string()
             .contains("Resolved by sam: a forgotten service account")
+            && message.to_string().contains("Assigned to alice by sam")
             && people::actions(message) == ["link"]
     });
-    let copies = slack.state().messages["C0SEC"].len();
-    assert_eq!(copies, 1, "the page that was cut off was found again");
+    let pages = slack.state().messages["C0SEC"].clone();
+    let pages = pages
+        .iter()
+        .filter(|message| message["thread_ts"].is_null());
+    assert_eq!(
+        pages.count(),
+        1,
+        "the page that was cut off was found again"
+    );
     let id = service
         .outcome("sudo -i on web-3", "unknown_employee")
         .await["id"]
@@ -318,6 +325,55 @@ async fn a_page_in_a_channel_is_acknowledged_noted_and_resolved_by_operators_onl
     let timeline = case["timeline"].to_string();
     assert!(timeline.contains("asked the data centre"), "{timeline}");
     assert!(!timeline.contains("not for the case"), "{timeline}");
+    let assigned = timeline.matches("Assigned to alice by sam").count();
+    assert_eq!(assigned, 1, "{timeline}");
+    assert!(timeline.contains("escalation_assigned"), "{timeline}");
+    let escalations = service.get("/v1/escalations").await.to_string();
+    assert!(
+        escalations.contains("Assigned to alice by sam"),
+        "{escalations}"
+    );
+}
+
+#[actix_web::test]
+async fn the_home_tab_shows_what_there_is_about_oneself_and_nobody_else() {
+    let slack = FakeSlack::start();
+    slack.add_user("UALICE", "Alice A", "alice@example.com");
+    slack.add_user("UBOB", "Bob B", "bob@example.com");
+    let pager = FakeHttp::start();
+    let service = Service::start(&slack, &pager).await;
+    slack.wait_connected(1);
+    slack.add_user("UEVE", "Eve", "eve@elsewhere.example");
+    service
+        .alert("alice", "sudo -i <@UBOB> on web-3", "web-3")
+        .await;
+    let asked = slack.message_to("UALICE", "sudo -i ");
+    service
+        .until("sudo -i <@UBOB> on web-3", "state", "asked")
+        .await;
+
+    slack.acknowledged(&slack.open_home("UALICE", "messages"));
+    slack.acknowledged(&slack.open_home("UALICE", "home"));
+    let home = slack.home_of("UALICE", "please answer by").to_string();
+    assert!(home.contains("sudo -i &lt;@UBOB&gt; on web-3"), "{home}");
+    slack.acknowledged(&slack.open_home("UBOB", "home"));
+    let home = slack.home_of("UBOB", "All good!").to_string();
+    assert!(!home.contains("sudo"), "{home}");
+    slack.acknowledged(&slack.open_home("UEVE", "home"));
+    slack.home_of("UEVE", "who you are");
+    let published = slack.calls("views.publish").len();
+    assert_eq!(published, 3, "the messages tab is not the home tab");
+
+    // What changes shows by itself on the page of whoever has looked at it.
+    slack.acknowledged(&slack.click("UALICE", &asked, "no"));
+    let home = slack
+        .home_of("UALICE", "You said it wasn't you.")
+        .to_string();
+    assert!(home.contains("All good!"), "{home}");
+    service.alert("bob", "nmap on db-1", "db-1").await;
+    slack.home_of("UBOB", "nmap on db-1");
+    assert!(!slack.state().homes["UALICE"].to_string().contains("nmap"));
+    assert_eq!(slack.state().refused_429, 0);
 }
 
 #[actix_web::test]

@@ -49,6 +49,11 @@ async fn call(pagers: &Pagers, effect: &Effect) -> Performed {
     let called = match effect {
         Effect::Page { page, .. } => pager.page(page).await,
         Effect::Acknowledge { page, by, .. } => pager.acknowledge(page, by).await,
+        Effect::Change {
+            page,
+            acknowledged_by,
+            ..
+        } => pager.change(page, acknowledged_by.as_ref()).await,
         Effect::Resolve {
             page, by, reason, ..
         } => pager.resolve(page, by, reason).await,

@@ -35,7 +35,11 @@ const CONCURRENCY: usize = 64;
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 /// A wait up to this long is spent in the queue; a longer one is written down with the effect.
 const LONGEST_HERE: Duration = Duration::from_secs(15);
-const LONGEST_IN_ALL: Duration = Duration::from_secs(120);
+/// Those whose wait is over at about the same moment are put in order before the first of them goes.
+const GATHER: Duration = Duration::from_millis(25);
+/// Less than the patience of who ordered it, long enough for 2,000 messages: what is written down instead may be passivated
+/// meanwhile, and then costs a look into the chat's history before it is sent.
+const LONGEST_IN_ALL: Duration = Duration::from_secs(500);
 /// How far back a lost send is looked for.
 const READ_BACK: Duration = Duration::from_secs(4 * 24 * 3600);
 /// The escalation answers after its commit.
@@ -87,8 +91,9 @@ pub struct Messenger {
     asked: HashMap<String, Vec<oneshot::Sender<Performed>>>,
     under_way: usize,
     nth: u64,
-    /// The chat asked to wait with these, and only these: others may be told meanwhile.
-    later: BTreeMap<u64, Waiting>,
+    /// The chat asked to wait with these, and only these, until then: others may be told meanwhile.
+    later: BTreeMap<u64, (Instant, Waiting)>,
+    gathering: bool,
 }
 
 impl Messenger {
@@ -103,6 +108,7 @@ impl Messenger {
             under_way: 0,
             nth: 0,
             later: BTreeMap::new(),
+            gathering: false,
         }
     }
 
@@ -145,10 +151,21 @@ impl Messenger {
     /// It keeps its place by urgency: whatever is more urgent when the time comes goes first.
     fn wait(&mut self, waiting: Waiting, wait: Duration, ctx: &mut Context<Self>) {
         counter!("securitybot_chat_rate_limited_total").increment(1);
-        let nth = waiting.nth;
-        self.later.insert(nth, waiting);
-        ctx.run_later(wait, move |actor, ctx| {
-            actor.waiting.extend(actor.later.remove(&nth));
+        self.later
+            .insert(waiting.nth, (Instant::now() + wait, waiting));
+        ctx.run_later(wait, |actor, ctx| actor.gather(ctx));
+    }
+
+    /// A chat that has too much sends many away at once: without this the order of their timers would decide.
+    fn gather(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.gathering, true) {
+            return;
+        }
+        ctx.run_later(GATHER, |actor, ctx| {
+            actor.gathering = false;
+            let now = Instant::now();
+            let over = actor.later.extract_if(.., |_, (until, _)| *until <= now);
+            actor.waiting.extend(over.map(|(_, (_, waiting))| waiting));
             actor.start(ctx);
         });
     }

@@ -45,6 +45,18 @@ impl OperatorDesk {
     }
 }
 
+impl OperatorDesk {
+    /// An operator's name, or an employee's id.
+    fn name_of(&self, who: &ChatIdentity) -> Option<String> {
+        if let Ok(operator) = self.operator(who) {
+            return Some(operator.to_string());
+        }
+        let world = self.http.world.borrow();
+        let employee = world.directory.by_chat(who)?;
+        Some(employee.id.to_string())
+    }
+}
+
 #[async_trait]
 impl Desk for OperatorDesk {
     async fn acknowledge(&self, who: &ChatIdentity, id: CaseId) -> Result<(), DeskError> {
@@ -64,6 +76,22 @@ impl Desk for OperatorDesk {
         act::resolve(&self.http, id, operator, reason.raw())
             .await
             .map_err(failed)
+    }
+
+    async fn assign(
+        &self,
+        who: &ChatIdentity,
+        id: CaseId,
+        to: &ChatIdentity,
+    ) -> Result<String, DeskError> {
+        let operator = self.operator(who)?;
+        let name = self.name_of(to).ok_or_else(|| {
+            DeskError::No("neither an operator nor an employee I know has that account".to_owned())
+        })?;
+        act::assign(&self.http, id, operator.clone(), &name)
+            .await
+            .map_err(failed)?;
+        Ok(operator.to_string())
     }
 
     async fn note(&self, who: &ChatIdentity, id: CaseId, text: Untrusted) -> Result<(), DeskError> {

@@ -142,7 +142,7 @@ impl App {
             factor: factor.clone(),
             push: push.clone(),
             pagers: pagers_seen.clone(),
-            sinks: plugins::sinks(&config, &now)?,
+            sinks: plugins::sinks(&config, &now, slack.as_ref())?,
             rollups: RollupPlan {
                 hourly: config.rollups.hourly,
                 daily_at: config.rollups.daily_at,
@@ -220,6 +220,7 @@ impl App {
         let desk = Arc::new(desk::OperatorDesk::new(http.clone(), &config));
         if let Some(slack) = &slack {
             slack.set_desk(desk.clone());
+            slack.set_shelf(http.clone().into_inner());
             slack.start(inbox);
         }
         Ok(Self {

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PagerKind, SinkKind, SourceKind, StoreKind};
 use crate::core::ids::{PagerName, SourceId};
 use crate::core::time::Timestamp;
-use crate::plugins::chat::slack::{Slack, SlackPager};
+use crate::plugins::chat::slack::{Slack, SlackPager, SlackSink};
 use crate::plugins::factors::PushFactor;
 use crate::plugins::factors::duo::{DuoFactor, DuoKeys};
 use crate::plugins::factors::seal::SealKey;
@@ -159,11 +159,7 @@ pub fn pagers(
                 now.clone(),
             )),
             PagerKind::Slack { channel } => {
-                let slack = slack.ok_or_else(|| {
-                    let message =
-                        "pages cannot go to Slack before a restart with chat.kind = \"slack\"";
-                    StartError::Config(format!("pagers {name}: {message}"))
-                })?;
+                let slack = slack.ok_or_else(|| no_slack("pagers", name))?;
                 Arc::new(SlackPager::new(slack.clone(), name, channel))
             }
             PagerKind::Pagerduty {
@@ -187,7 +183,11 @@ pub fn pagers(
     })
 }
 
-pub fn sinks(config: &Config, now: &Now) -> Result<Vec<Arc<dyn Sink>>, StartError> {
+pub fn sinks(
+    config: &Config,
+    now: &Now,
+    slack: Option<&Arc<Slack>>,
+) -> Result<Vec<Arc<dyn Sink>>, StartError> {
     let client = crate::plugins::http_client();
     config
         .sinks
@@ -201,12 +201,21 @@ pub fn sinks(config: &Config, now: &Now) -> Result<Vec<Arc<dyn Sink>>, StartErro
                     let (url, client) = (url.as_str(), client.clone());
                     Arc::new(WebhookSink::new(name, url, secret, client, now.clone()))
                 }
+                SinkKind::Slack { channel } => {
+                    let slack = slack.ok_or_else(|| no_slack("sinks", name))?;
+                    Arc::new(SlackSink::new(slack.clone(), name, channel))
+                }
             };
             #[cfg(feature = "fault-injection")]
             let made: Arc<dyn Sink> = Arc::new(crate::plugins::faulty::FaultySink(made));
             Ok(made)
         })
         .collect()
+}
+
+fn no_slack(section: &str, name: &str) -> StartError {
+    let message = "it cannot go to Slack before a restart with chat.kind = \"slack\"";
+    StartError::Config(format!("{section} {name}: {message}"))
 }
 
 fn signing_secret(section: &str, name: &str, secret: &SecretString) -> Result<Secret, StartError> {

@@ -238,4 +238,5 @@ pub struct RawSink {
     pub path: Option<PathBuf>,
     pub url: Option<Text<Url>>,
     pub secret: Option<SecretRef>,
+    pub channel: Option<String>,
 }

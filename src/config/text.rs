@@ -298,4 +298,4 @@ kinds!(PagerWord {
     "log" => Log, "webhook" => Webhook, "alertmanager" => Alertmanager, "pagerduty" => Pagerduty,
     "slack" => Slack,
 });
-kinds!(SinkWord { "jsonl" => Jsonl, "webhook" => Webhook });
+kinds!(SinkWord { "jsonl" => Jsonl, "webhook" => Webhook, "slack" => Slack });

@@ -241,8 +241,17 @@ pub struct Sink {
 
 #[derive(Clone, Debug)]
 pub enum SinkKind {
-    Jsonl { path: PathBuf },
-    Webhook { url: Url, secret: SecretString },
+    Jsonl {
+        path: PathBuf,
+    },
+    Webhook {
+        url: Url,
+        secret: SecretString,
+    },
+    /// Rollups as messages in a channel.
+    Slack {
+        channel: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

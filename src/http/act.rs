@@ -17,6 +17,7 @@ use super::{ACT_WITHIN, Http, ingest};
 
 /// A reason or note is read by people; longer belongs into a ticket.
 const MAX_TEXT_CHARS: usize = 4_000;
+const MAX_NAME_CHARS: usize = 100;
 
 pub async fn acknowledge(http: &Http, id: CaseId, operator: OperatorName) -> Result<(), ApiError> {
     escalate(http, id, escalation::Event::Acknowledged { operator }).await
@@ -30,6 +31,17 @@ pub async fn resolve(
 ) -> Result<(), ApiError> {
     let reason = text("reason", reason)?.line(MAX_TEXT_CHARS);
     escalate(http, id, escalation::Event::Resolved { operator, reason }).await
+}
+
+/// `to`: a name for people.
+pub async fn assign(
+    http: &Http,
+    id: CaseId,
+    operator: OperatorName,
+    to: &str,
+) -> Result<(), ApiError> {
+    let to = text("to", to)?.line(MAX_NAME_CHARS);
+    escalate(http, id, escalation::Event::Assigned { operator, to }).await
 }
 
 pub async fn close(

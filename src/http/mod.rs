@@ -2,6 +2,7 @@
 //! for operators, health and metrics. Handlers hold nothing: truth is in the store, every act is an
 //! event that an actor answers once it is committed.
 
+mod about;
 pub mod access;
 pub mod act;
 pub mod api;

@@ -128,6 +128,14 @@ impl Pager for FaultyPager {
         self.0.acknowledge(page, by).await
     }
 
+    async fn change(
+        &self,
+        page: &Page,
+        acknowledged_by: Option<&OperatorName>,
+    ) -> Result<(), PagerError> {
+        self.0.change(page, acknowledged_by).await
+    }
+
     async fn resolve(
         &self,
         page: &Page,

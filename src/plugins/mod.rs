@@ -1,5 +1,6 @@
 //! The outside systems. Each kind has its trait in `mod.rs` and one file (or folder) per system;
-//! adding one is that file, one config variant and one line in `app.rs`.
+//! adding one is that file, one config variant and one line in `app/`. `actors.md`, "How to add one", names
+//! the variant and the line of each kind.
 
 pub mod canonical;
 pub mod chat;

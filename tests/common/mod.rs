@@ -11,3 +11,4 @@ pub mod fake_pagerduty;
 pub mod fake_slack;
 pub mod person;
 pub mod redis;
+pub mod tls;

@@ -70,12 +70,7 @@ impl Person {
     pub async fn enroll(&mut self, bot: &Bot) {
         let path = format!("/v1/employees/{}/factors/totp", self.name);
         let answer = bot.post(&path, serde_json::json!({})).await;
-        let uri = url::Url::parse(answer["otpauth_uri"].as_str().expect("a URI")).expect("a URI");
-        let secret = uri
-            .query_pairs()
-            .find(|(name, _)| name == "secret")
-            .expect("a secret");
-        self.secret = Some(secret.1.into_owned());
+        self.secret = Some(secret_of(&answer));
     }
 
     /// Takes over a secret that the person read from a page.
@@ -89,26 +84,9 @@ impl Person {
         (self.cookie.clone(), secret)
     }
 
-    /// The code of the time step `ahead` of now, by an implementation that is not ours.
+    /// The code of the time step `ahead` of now.
     pub fn code(&self, ahead: i64) -> String {
-        let secret = self.secret.as_ref().expect("enrolled");
-        let seconds = ahead * 30;
-        let output = Command::new("oathtool")
-            .args([
-                "--totp",
-                "-b",
-                secret,
-                "--now",
-                &format!("now + {seconds} seconds"),
-            ])
-            .output()
-            .expect("oathtool is installed");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        totp(self.secret.as_ref().expect("enrolled"), ahead)
     }
 
     pub async fn messages(&self) -> Vec<Shown> {
@@ -323,4 +301,33 @@ fn without_tags(html: &str) -> String {
         }
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What the authenticator app shows in the time step `ahead` of now, by an implementation that is not ours.
+pub fn totp(secret: &str, ahead: i64) -> String {
+    let seconds = ahead * 30;
+    let output = Command::new("oathtool")
+        .args([
+            "--totp",
+            "-b",
+            secret,
+            "--now",
+            &format!("now + {seconds} seconds"),
+        ])
+        .output()
+        .expect("oathtool is installed");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// The secret in what an enrolment answers.
+pub fn secret_of(enrolled: &Value) -> String {
+    let uri = url::Url::parse(enrolled["otpauth_uri"].as_str().expect("a URI")).expect("a URI");
+    let mut query = uri.query_pairs();
+    let secret = query.find(|(name, _)| name == "secret");
+    secret.expect("a secret").1.into_owned()
 }

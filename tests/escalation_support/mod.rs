@@ -150,6 +150,12 @@ impl Run {
         self.event(&Event::Resolved { operator, reason }).0
     }
 
+    pub fn assign(&mut self, operator: &str, to: &str) -> Reply {
+        let operator = OperatorName::from(operator);
+        let to = to.to_owned();
+        self.event(&Event::Assigned { operator, to }).0
+    }
+
     /// Lets time pass and wakes it then; what it decided.
     pub fn wake_after(&mut self, wait: Duration) -> Vec<Effect> {
         self.now = self.now.after(wait);
@@ -196,7 +202,7 @@ pub fn short(effects: &[Effect]) -> Vec<String> {
 pub fn pages(effects: &[Effect]) -> Vec<&Page> {
     let pages = effects.iter().filter_map(|effect| match effect {
         Effect::Page { page, .. } => Some(&**page),
-        Effect::Acknowledge { .. } | Effect::Resolve { .. } => None,
+        Effect::Acknowledge { .. } | Effect::Change { .. } | Effect::Resolve { .. } => None,
     });
     pages.collect()
 }

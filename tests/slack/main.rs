@@ -6,6 +6,8 @@
 mod common;
 
 mod bot;
+mod channel;
+mod emulate;
 mod events_api;
 mod rendering;
 mod sending;

@@ -53,6 +53,15 @@ refused("message_not_found", lambda: client.chat_update(channel=channel, ts="1.0
 view = {"type": "modal", "title": {"type": "plain_text", "text": "Form"}, "blocks": [blocks[0].to_dict()]}
 refused("invalid_trigger_id", lambda: client.views_open(trigger_id="never.given", view=view))
 
+home = {"type": "home", "blocks": [blocks[0].to_dict()]}
+assert client.views_publish(user_id="UALICE", view=home)["view"]["id"]
+refused("user_not_found", lambda: client.views_publish(user_id="UNOBODY", view=home))
+refused("invalid_arguments", lambda: client.views_publish(user_id="UALICE", view=view))
+
+client.files_upload_v2(filename="chart.png", content=b"\x89PNG", channel=channel)
+place = client.files_getUploadURLExternal(filename="chart.png", length=4)
+refused("file_not_found", lambda: client.files_completeUploadExternal(files=[{"id": place["file_id"]}]))
+
 got = threading.Event()
 socket = SocketModeClient(app_token=app_token, web_client=client)
 

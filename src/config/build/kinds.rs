@@ -238,15 +238,24 @@ impl Builder<'_, '_> {
                 },
             }),
             PagerWord::Slack => {
-                if chat.kind.as_ref().map(|kind| kind.0) != Some(ChatWord::Slack) {
-                    let message = "a pager of kind \"slack\" expects chat.kind = \"slack\"";
-                    self.problems.add(format!("{}.kind", keys.table), message);
-                }
-                let channel = raw.channel.as_ref().or(chat.security_channel.as_ref());
-                let channel = self.need(keys, "channel", channel)?;
+                let channel = self.slack_channel(keys, raw.channel.as_ref(), chat)?;
                 Some(PagerKind::Slack { channel })
             }
         }
+    }
+
+    /// Where a pager or sink of kind `slack` speaks: its own channel, or the chat's security channel.
+    fn slack_channel(
+        &mut self,
+        keys: &Keys<'_>,
+        own: Option<&String>,
+        chat: &RawChat,
+    ) -> Option<String> {
+        if chat.kind.as_ref().map(|kind| kind.0) != Some(ChatWord::Slack) {
+            let message = "kind \"slack\" expects chat.kind = \"slack\"";
+            self.problems.add(format!("{}.kind", keys.table), message);
+        }
+        self.need(keys, "channel", own.or(chat.security_channel.as_ref()))
     }
 
     pub fn sinks(&mut self, raw: &RawConfig) -> Vec<Sink> {
@@ -256,7 +265,7 @@ impl Builder<'_, '_> {
                 table: format!("sinks[{nth}]"),
                 kind: sink.kind.0.word(),
             };
-            if let Some(kind) = self.sink_kind(&keys, sink) {
+            if let Some(kind) = self.sink_kind(&keys, sink, &raw.chat) {
                 sinks.push(Sink {
                     name: sink.name.0.0.clone(),
                     kind,
@@ -266,24 +275,34 @@ impl Builder<'_, '_> {
         sinks
     }
 
-    fn sink_kind(&mut self, keys: &Keys<'_>, raw: &RawSink) -> Option<SinkKind> {
-        match raw.kind.0 {
+    fn sink_kind(&mut self, keys: &Keys<'_>, raw: &RawSink, chat: &RawChat) -> Option<SinkKind> {
+        let kind = raw.kind.0;
+        let hook = kind == SinkWord::Webhook;
+        self.refuse(
+            keys,
+            &[
+                ("path", raw.path.is_some() && kind != SinkWord::Jsonl),
+                ("url", raw.url.is_some() && !hook),
+                ("secret", raw.secret.is_some() && !hook),
+                ("channel", raw.channel.is_some() && kind != SinkWord::Slack),
+            ],
+        );
+        match kind {
             SinkWord::Jsonl => {
-                self.refuse(
-                    keys,
-                    &[("url", raw.url.is_some()), ("secret", raw.secret.is_some())],
-                );
                 let path = self.need(keys, "path", raw.path.as_ref())?;
                 Some(SinkKind::Jsonl { path })
             }
             SinkWord::Webhook => {
-                self.refuse(keys, &[("path", raw.path.is_some())]);
                 let url = self.need(keys, "url", raw.url.as_ref());
                 let secret = self.secret(keys, "secret", raw.secret.as_ref());
                 Some(SinkKind::Webhook {
                     url: url?.0,
                     secret: secret?,
                 })
+            }
+            SinkWord::Slack => {
+                let channel = self.slack_channel(keys, raw.channel.as_ref(), chat)?;
+                Some(SinkKind::Slack { channel })
             }
         }
     }

@@ -180,7 +180,7 @@ impl<'a> Draft<'a> {
             repeat: sent.repeat,
             urgency: raise.urgency,
             summary: raise.summary.clone(),
-            notes: raise.notes.clone(),
+            notes: self.life.notes_of(raise),
             case,
             related: raise.related.clone(),
             url: raise.url.clone(),
@@ -207,6 +207,26 @@ impl<'a> Draft<'a> {
                 && let Some(page) = self.page_of(place)
             {
                 self.effects.push(Effect::Acknowledge { pager, page, by });
+            }
+        }
+    }
+
+    /// Whoever holds a page shows it as it reads now.
+    pub(super) fn tell_changed(&mut self) {
+        let acknowledged_by = match &self.life.standing {
+            Standing::Acknowledged { by, .. } => Some(by.clone()),
+            Standing::Open | Standing::Resolved { .. } => None,
+        };
+        for place in 0..self.life.sent.len() {
+            let pager = self.life.sent[place].pager.clone();
+            if !self.life.sent[place].over
+                && let Some(page) = self.page_of(place)
+            {
+                self.effects.push(Effect::Change {
+                    pager,
+                    page,
+                    acknowledged_by: acknowledged_by.clone(),
+                });
             }
         }
     }

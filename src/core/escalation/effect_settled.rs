@@ -72,13 +72,11 @@ fn told(
         return Step::unchanged(escalation, Reply::Taken);
     };
     let done = match effect {
-        Effect::Acknowledge { .. } => "acknowledged",
-        Effect::Page { .. } | Effect::Resolve { .. } => "resolved",
+        Effect::Acknowledge { .. } => "it is acknowledged",
+        Effect::Change { .. } => "the page has changed",
+        Effect::Page { .. } | Effect::Resolve { .. } => "it is resolved",
     };
-    let detail = format!(
-        "{} was not told that it is {done}: {reason}",
-        effect.pager()
-    );
+    let detail = format!("{} was not told that {done}: {reason}", effect.pager());
     let mut draft = Draft::new(escalation, life.clone(), cx);
     draft.record("page_failed", Who::Bot, detail);
     draft.finish(Reply::Taken)

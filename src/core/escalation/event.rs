@@ -19,6 +19,11 @@ pub enum Event {
         operator: OperatorName,
         reason: String,
     },
+    /// An operator gave it to somebody: a name for people, already clean.
+    Assigned {
+        operator: OperatorName,
+        to: String,
+    },
     EffectSettled {
         effect: Effect,
         settlement: Settlement,
@@ -32,6 +37,7 @@ impl Event {
             Self::Woken => "woken",
             Self::Acknowledged { .. } => "acknowledged",
             Self::Resolved { .. } => "resolved",
+            Self::Assigned { .. } => "assigned",
             Self::EffectSettled { .. } => "effect_settled",
         }
     }
@@ -58,6 +64,13 @@ pub enum Effect {
         page: Box<Page>,
         by: OperatorName,
     },
+    /// Tell a pager that was paged under this key: the page's words have changed, nothing else has.
+    Change {
+        pager: PagerName,
+        page: Box<Page>,
+        /// Who is on it.
+        acknowledged_by: Option<OperatorName>,
+    },
     /// Tell a pager that was paged under this key: it is over.
     Resolve {
         pager: PagerName,
@@ -72,6 +85,7 @@ impl Effect {
         match self {
             Self::Page { pager, .. }
             | Self::Acknowledge { pager, .. }
+            | Self::Change { pager, .. }
             | Self::Resolve { pager, .. } => pager,
         }
     }
@@ -80,6 +94,7 @@ impl Effect {
         match self {
             Self::Page { page, .. }
             | Self::Acknowledge { page, .. }
+            | Self::Change { page, .. }
             | Self::Resolve { page, .. } => page,
         }
     }
@@ -94,6 +109,7 @@ impl machine::Effect for Effect {
         match self {
             Self::Page { .. } => "page",
             Self::Acknowledge { .. } => "acknowledge",
+            Self::Change { .. } => "change",
             Self::Resolve { .. } => "resolve",
         }
     }
@@ -108,7 +124,7 @@ impl machine::Effect for Effect {
     fn case(&self) -> Option<CaseId> {
         match self {
             Self::Page { page, .. } => Some(page.id),
-            Self::Acknowledge { .. } | Self::Resolve { .. } => None,
+            Self::Acknowledge { .. } | Self::Change { .. } | Self::Resolve { .. } => None,
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod state;
 pub mod text;
 
 mod acknowledged;
+mod assigned;
 mod draft;
 mod effect_settled;
 mod raised;

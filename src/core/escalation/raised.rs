@@ -42,6 +42,7 @@ fn open(escalation: &Escalation, raise: Raise, cx: &Context<'_>) -> Step<Escalat
         ladder_from: cx.now,
         sent: Vec::new(),
         last_page_at: None,
+        assigned: None,
     };
     start(
         Draft::new(escalation, life, cx),

@@ -87,6 +87,7 @@ pub(super) fn step(key: &AggregateKey, cx: &Context<'_>) -> Step<Escalation> {
         ladder_from: cx.now,
         sent: pagers.iter().map(sent).collect(),
         last_page_at: Some(cx.now),
+        assigned: None,
         rounds: vec![Round { raise }],
     };
     let mut record = Record::new(cx.now, "escalation_rebuilt", Who::Bot)

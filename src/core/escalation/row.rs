@@ -55,7 +55,7 @@ impl EscalationRow {
             resolved_by: view.resolved_by,
             reason: view.reason,
             summary: raise.summary.clone(),
-            notes: raise.notes.clone(),
+            notes: life.notes_of(raise),
             related: raise.related.clone(),
             url: raise.url.clone(),
             last_page_at: life.last_page_at,

@@ -11,7 +11,7 @@ use crate::core::policy::Level;
 use crate::core::time::Timestamp;
 
 use super::event::{Effect, Event, Reply};
-use super::{acknowledged, effect_settled, raised, rebuilt, resolved, woken};
+use super::{acknowledged, assigned, effect_settled, raised, rebuilt, resolved, woken};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Escalation {
@@ -47,6 +47,22 @@ pub struct Life {
     /// One entry per pager and key, over all rounds.
     pub sent: Vec<Sent>,
     pub last_page_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned: Option<Assignment>,
+}
+
+/// Who was asked to take it, and by whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    pub to: String,
+    pub by: OperatorName,
+}
+
+impl Assignment {
+    /// For people: on pages, on the timeline.
+    pub fn words(&self) -> String {
+        format!("Assigned to {} by {}", self.to, self.by)
+    }
 }
 
 /// A round as it was raised; `raise.urgency` is the one that counts.
@@ -112,6 +128,15 @@ impl Fate {
 }
 
 impl Life {
+    /// What a page of this round says beside its summary.
+    pub fn notes_of(&self, raise: &Raise) -> Vec<String> {
+        let assigned = self.assigned.as_ref().map(Assignment::words);
+        assigned
+            .into_iter()
+            .chain(raise.notes.iter().cloned())
+            .collect()
+    }
+
     pub fn round(&self) -> &Raise {
         let last = self.rounds.last();
         &last.expect("a life starts with its first round").raise
@@ -221,9 +246,10 @@ impl Machine for Escalation {
     fn step(&self, event: &Event, cx: &Context<'_>) -> Step<Self> {
         match (event, &self.life) {
             (Event::Raised(raise), life) => raised::step(self, life.as_ref(), raise, cx),
-            (Event::Acknowledged { .. } | Event::Resolved { .. }, None) => {
-                Step::unchanged(self, Reply::NotFound)
-            }
+            (
+                Event::Acknowledged { .. } | Event::Resolved { .. } | Event::Assigned { .. },
+                None,
+            ) => Step::unchanged(self, Reply::NotFound),
             (Event::Woken | Event::EffectSettled { .. }, None) => {
                 Step::unchanged(self, Reply::Taken)
             }
@@ -233,6 +259,9 @@ impl Machine for Escalation {
             }
             (Event::Resolved { operator, reason }, Some(life)) => {
                 resolved::step(self, life, operator, reason, cx)
+            }
+            (Event::Assigned { operator, to }, Some(life)) => {
+                assigned::step(self, life, operator, to, cx)
             }
             (Event::EffectSettled { effect, settlement }, Some(life)) => {
                 effect_settled::step(self, life, effect, settlement, cx)

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::core::case::Outcome;
 use crate::core::conversation::{Answer, Reply, Tick};
 use crate::core::ids::{CaseId, ChatIdentity};
 use crate::core::machine::Receipt;
@@ -142,4 +143,45 @@ pub enum InboxError {
     /// Not taken (store down, shutting down): deliver it again.
     #[error("not taken, please try again: {0}")]
     TryAgain(String),
+}
+
+/// Where a chat with a page of a person's own asks what to show there.
+#[async_trait]
+pub trait Shelf: Send + Sync + 'static {
+    /// `None`: the platform's user is nobody we know. The error is one line for the log.
+    async fn about(&self, who: &ChatIdentity) -> Result<Option<About>, String>;
+}
+
+pub type SharedShelf = Arc<dyn Shelf>;
+
+/// What there is about one person, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct About {
+    /// An IANA zone, in which times are shown.
+    pub time_zone: String,
+    /// Questions that wait for an answer or its proof.
+    pub open: Vec<Asked>,
+    /// What is not asked again for now.
+    pub snoozes: Vec<Quiet>,
+    /// What was asked within the last 30 days and is over.
+    pub settled: Vec<Asked>,
+}
+
+/// A question that the person was shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    pub reference: String,
+    pub title: Untrusted,
+    pub asked_at: Timestamp,
+    pub deadline: Option<Timestamp>,
+    /// `None` while it is open.
+    pub outcome: Option<Outcome>,
+}
+
+/// A snooze that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quiet {
+    pub rule: String,
+    pub context: Vec<(String, Untrusted)>,
+    pub until: Timestamp,
 }

@@ -33,6 +33,16 @@ pub trait Pager: Send + Sync + 'static {
     /// Somebody is on it. Pagers without that notion do nothing.
     async fn acknowledge(&self, page: &Page, by: &OperatorName) -> Result<(), PagerError>;
 
+    /// What the page says has changed (it was assigned to somebody). Pagers whose pages stay as they were sent do
+    /// nothing. `acknowledged_by`: who is on it.
+    async fn change(
+        &self,
+        _page: &Page,
+        _acknowledged_by: Option<&OperatorName>,
+    ) -> Result<(), PagerError> {
+        Ok(())
+    }
+
     async fn resolve(&self, page: &Page, by: &OperatorName, reason: &str)
     -> Result<(), PagerError>;
 

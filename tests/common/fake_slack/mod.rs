@@ -60,6 +60,10 @@ impl FakeSlack {
         format!("http://127.0.0.1:{}/api/", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap()
     }

@@ -34,6 +34,26 @@ impl FakeSlack {
         self.envelope("events_api", payload)
     }
 
+    /// Looks at the Home tab (`home`) or at the messages beside it (`messages`).
+    pub fn open_home(&self, user: &str, tab: &str) -> String {
+        let payload = {
+            let mut state = self.state();
+            let (channel, ts, id) = (state.open_channel(user), state.ts(), state.next("Ev"));
+            json!({ "type": "event_callback", "team_id": TEAM, "event_id": id, "event": {
+                "type": "app_home_opened", "user": user, "channel": channel, "tab": tab, "event_ts": ts,
+            } })
+        };
+        self.envelope("events_api", payload)
+    }
+
+    /// The user's Home tab once it says so.
+    pub fn home_of(&self, user: &str, saying: &str) -> Value {
+        self.wait_for(&format!("a Home tab of {user} with {saying:?}"), |state| {
+            let home = state.homes.get(user)?;
+            home.to_string().contains(saying).then(|| home.clone())
+        })
+    }
+
     /// A channel that the bot was invited to.
     pub fn add_channel(&self, id: &str) {
         self.state().messages.insert(id.to_owned(), Vec::new());
@@ -56,9 +76,14 @@ impl FakeSlack {
     pub fn click_payload(&self, user: &str, message: &Value, action: &str) -> Value {
         let mut state = self.state();
         let stored = state.message(&message["channel"], &message["ts"]).unwrap();
-        let button = buttons(stored)
-            .into_iter()
-            .find(|button| button["action_id"] == action)
+        let blocks = stored["blocks"].as_array().cloned().unwrap_or_default();
+        let (block_id, button) = blocks
+            .iter()
+            .flat_map(|block| {
+                let elements = block["elements"].as_array().into_iter().flatten();
+                elements.map(|element| (block["block_id"].clone(), element.clone()))
+            })
+            .find(|(_, button)| button["action_id"] == action)
             .unwrap_or_else(|| panic!("no button {action} on {stored:#}"));
         let at = state.ts();
         json!({
@@ -68,8 +93,20 @@ impl FakeSlack {
             },
             "channel": { "id": message["channel"] },
             "trigger_id": state.trigger(),
-            "actions": [{ "type": "button", "action_id": action, "value": button["value"], "action_ts": at }],
+            "actions": [{
+                "type": button["type"], "action_id": action, "block_id": block_id, "value": button["value"],
+                "action_ts": at,
+            }],
         })
+    }
+
+    /// Picks a person in a message's select.
+    pub fn pick(&self, user: &str, message: &Value, action: &str, picked: &str) -> String {
+        let mut payload = self.click_payload(user, message, action);
+        let pressed = &mut payload["actions"][0];
+        assert_eq!(pressed["type"], "users_select");
+        pressed["selected_user"] = json!(picked);
+        self.envelope("interactive", payload)
     }
 
     pub fn click(&self, user: &str, message: &Value, action: &str) -> String {
@@ -82,42 +119,80 @@ impl FakeSlack {
         self.wait_for("a form", |state| state.views.get(nth).cloned())
     }
 
-    pub fn submit_payload(&self, user: &str, view: &Value, why: &str, code: &str) -> Value {
-        let mut state = self.state();
-        let mut values = json!({
-            "why": { "why": { "type": "plain_text_input", "value": why } },
-            "code": { "code": { "type": "plain_text_input", "value": code } },
-        });
-        let blocks = view["blocks"].as_array().unwrap();
-        if let Some(ticks) = blocks.iter().find(|block| block["block_id"] == "ticks") {
-            values["ticks"] = json!({ "ticks": {
-                "type": "checkboxes", "selected_options": ticks["element"]["initial_options"],
-            } });
-        }
-        let mut view = view.clone();
-        view["state"] = json!({ "values": values });
-        json!({
+    /// Fills fields in, presses the submit button, and gives what the person sees: the acknowledgement's payload.
+    pub fn fill_in(&self, user: &str, view: &Value, fields: &[(&str, &str)]) -> Value {
+        let mut sent = view.clone();
+        sent["state"] = json!({ "values": values(view, fields) });
+        let payload = json!({
             "type": "view_submission", "team": { "id": TEAM }, "user": { "id": user, "team_id": TEAM },
-            "trigger_id": state.trigger(), "view": view,
-        })
+            "trigger_id": self.state().trigger(), "view": sent,
+        });
+        let id = self.envelope("interactive", payload);
+        let answer = self.acknowledged(&id);
+        // What stands at a field that the form does not have is shown to nobody.
+        for field in answer["errors"].as_object().into_iter().flatten() {
+            let is_shown = inputs(view).any(|input| input["block_id"] == field.0.as_str());
+            assert!(is_shown, "an error at {field:?}, which is not in {view:#}");
+        }
+        answer
     }
 
     /// Fills in the reason form of a page.
     pub fn submit_reason(&self, user: &str, view: &Value, reason: &str) -> Value {
-        let mut payload = self.submit_payload(user, view, "", "");
-        payload["view"]["state"]["values"] = json!({
-            "reason": { "reason": { "type": "plain_text_input", "value": reason } },
-        });
-        let id = self.envelope("interactive", payload);
-        self.acknowledged(&id)
+        self.fill_in(user, view, &[("reason", reason)])
     }
 
-    /// Fills the form in; the acknowledgement's payload says what the person sees.
+    /// Fills the form in with a code.
     pub fn submit(&self, user: &str, view: &Value, why: &str, code: &str) -> Value {
-        let payload = self.submit_payload(user, view, why, code);
-        let id = self.envelope("interactive", payload);
-        self.acknowledged(&id)
+        let fields = [("why", why), ("factor", "code"), ("code", code)];
+        self.fill_in(user, view, &fields)
     }
+
+    /// Fills the form in, to be approved on the phone.
+    pub fn submit_push(&self, user: &str, view: &Value, why: &str) -> Value {
+        self.fill_in(user, view, &[("why", why), ("factor", "push")])
+    }
+}
+
+fn inputs(view: &Value) -> impl Iterator<Item = &Value> {
+    let blocks = view["blocks"].as_array().into_iter().flatten();
+    blocks.filter(|block| block["type"] == "input")
+}
+
+/// What Slack tells of a filled-in form: every input of it and no other, what was not touched as it stood there.
+fn values(view: &Value, fields: &[(&str, &str)]) -> Value {
+    let mut values = json!({});
+    for input in inputs(view) {
+        let (id, element) = (input["block_id"].as_str().unwrap(), &input["element"]);
+        let given = fields.iter().find(|(name, _)| *name == id);
+        let given = given.map(|(_, text)| *text);
+        let kind = element["type"].as_str().unwrap();
+        let value = match kind {
+            "plain_text_input" => {
+                let text = given.or(element["initial_value"].as_str());
+                let text = text.filter(|text| !text.is_empty());
+                let is_needed = input["optional"] != true;
+                assert!(
+                    text.is_some() || !is_needed,
+                    "Slack lets nobody leave {id} empty"
+                );
+                json!({ "type": kind, "value": text })
+            }
+            "checkboxes" => json!({ "type": kind, "selected_options": element["initial_options"] }),
+            "users_select" => json!({ "type": kind, "selected_user": given }),
+            "radio_buttons" => {
+                let mut options = element["options"].as_array().unwrap().iter();
+                let chosen =
+                    options.find(|option| Some(option["value"].as_str().unwrap()) == given);
+                let chosen = chosen.unwrap_or(&element["initial_option"]);
+                json!({ "type": kind, "selected_option": chosen })
+            }
+            other => panic!("an input of kind {other}"),
+        };
+        let action = element["action_id"].as_str().unwrap();
+        values[id] = json!({ action: value });
+    }
+    values
 }
 
 pub fn buttons(message: &Value) -> Vec<Value> {

@@ -30,6 +30,17 @@ pub fn check_view(view: &Value) -> Verdict {
     check_blocks(&view["blocks"], 100)
 }
 
+pub fn check_home(view: &Value) -> Verdict {
+    require(view["type"] == "home", "no home")?;
+    let parts = ["title", "submit", "close"].iter();
+    let mut foreign = parts.filter(|part| !view[**part].is_null());
+    require(
+        foreign.next().is_none(),
+        "a home has no title and no buttons of its own",
+    )?;
+    check_blocks(&view["blocks"], 100)
+}
+
 fn check_block(block: &Value) -> Verdict {
     let any = ["plain_text", "mrkdwn"];
     require(length(&block["block_id"]) <= 255, "block_id too long")?;
@@ -100,12 +111,20 @@ fn check_element(element: &Value) -> Verdict {
             let initial = length(&element["initial_value"]) as u64;
             require(initial <= most, "initial_value too long")
         }
+        Some("radio_buttons") => {
+            let options = options(element)?;
+            let initial = &element["initial_option"];
+            require(
+                initial.is_null() || options.contains(initial),
+                "initial_option is no option",
+            )
+        }
+        Some("users_select") => match element["placeholder"].is_null() {
+            true => Ok(()),
+            false => check_text(&element["placeholder"], 150, &["plain_text"]),
+        },
         Some("checkboxes") => {
-            let options = list(&element["options"], 10)?;
-            for option in options {
-                check_text(&option["text"], 75, &["plain_text", "mrkdwn"])?;
-                require(length(&option["value"]) <= 150, "option value too long")?;
-            }
+            let options = options(element)?;
             let initial = element["initial_options"].as_array();
             let initial = initial.into_iter().flatten();
             initial.clone().try_for_each(|option| {
@@ -119,6 +138,15 @@ fn check_element(element: &Value) -> Verdict {
         }
         other => Err(format!("unknown element {other:?}")),
     }
+}
+
+fn options(element: &Value) -> Result<&Vec<Value>, String> {
+    let options = list(&element["options"], 10)?;
+    for option in options {
+        check_text(&option["text"], 75, &["plain_text", "mrkdwn"])?;
+        require(length(&option["value"]) <= 150, "option value too long")?;
+    }
+    Ok(options)
 }
 
 fn check_text(text: &Value, most: usize, kinds: &[&str]) -> Verdict {

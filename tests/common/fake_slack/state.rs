@@ -1,6 +1,6 @@
 //! What this Slack knows: users, direct channels, messages, forms, and what it has told the app.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use securitybot::clock::Clock;
@@ -23,8 +23,20 @@ pub enum Mode {
     Hang,
 }
 
+/// A file on its way: a place was given, its bytes came, it was shared.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    pub name: String,
+    pub length: usize,
+    pub bytes: Option<Vec<u8>>,
+    /// Channel and thread.
+    pub shared: Option<(String, String)>,
+}
+
 pub struct State {
     pub socket_port: u16,
+    /// Where connections are sent instead, to a door before that port.
+    pub socket_url: Option<String>,
     pub users: Vec<Value>,
     /// Direct channel by user.
     pub channels: BTreeMap<String, String>,
@@ -32,12 +44,18 @@ pub struct State {
     pub messages: BTreeMap<String, Vec<Value>>,
     /// Every view that was opened, with its trigger.
     pub views: Vec<Value>,
+    /// The Home tab of each user, as it was published last.
+    pub homes: BTreeMap<String, Value>,
+    /// Files by id.
+    pub files: BTreeMap<String, File>,
     pub triggers: HashMap<String, (Instant, bool)>,
     /// Method and arguments, in order.
     pub calls: Vec<(String, Value)>,
     pub modes: HashMap<String, (Mode, usize)>,
     /// When each channel last took a message: more than one a second is refused as Slack does.
     pub last_post: HashMap<String, Instant>,
+    /// When messages were taken within the last minute, in all channels.
+    pub lately: VecDeque<Instant>,
     pub refused_429: usize,
     /// All envelopes, in order.
     pub envelopes: Vec<Value>,
@@ -57,14 +75,18 @@ impl Default for State {
     fn default() -> Self {
         Self {
             socket_port: 0,
+            socket_url: None,
             users: Vec::new(),
             channels: BTreeMap::new(),
             messages: BTreeMap::new(),
             views: Vec::new(),
+            homes: BTreeMap::new(),
+            files: BTreeMap::new(),
             triggers: HashMap::new(),
             calls: Vec::new(),
             modes: HashMap::new(),
             last_post: HashMap::new(),
+            lately: VecDeque::new(),
             refused_429: 0,
             envelopes: Vec::new(),
             acknowledged: BTreeMap::new(),

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Map, Value, json};
 
-use super::rules::{check_blocks, check_view};
-use super::state::{Mode, State};
+use super::rules::{check_blocks, check_home, check_view};
+use super::state::{File, Mode, State};
 use super::{APP_TOKEN, BOT_TOKEN, Shared, TEAM, error, ok};
 
+const MINUTE: Duration = Duration::from_secs(60);
+/// "Several hundred messages per minute" for a workspace, says Slack and no more.
+const MOST_A_MINUTE: usize = 350;
 const BOT: &str = "B0BOT";
 const BOT_USER: &str = "U0BOT";
 
@@ -20,6 +23,7 @@ pub fn server(shared: Arc<Shared>) -> (actix_web::dev::Server, u16) {
             .app_data(data.clone())
             .app_data(web::PayloadConfig::new(4 * 1024 * 1024))
             .route("/api/{method}", web::to(call))
+            .route("/upload/{file}", web::post().to(upload))
     })
     .workers(2)
     .disable_signals()
@@ -36,6 +40,7 @@ async fn call(
     body: web::Bytes,
 ) -> HttpResponse {
     let arguments = arguments(&req, &body);
+    let origin = format!("http://{}", req.connection_info().host());
     let token = req.headers().get("authorization");
     let token = token
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
@@ -61,6 +66,7 @@ async fn call(
         &method,
         &arguments,
         &token,
+        &origin,
     );
     shared.changed.notify_all();
     match (mode, answer) {
@@ -122,7 +128,13 @@ fn arguments(req: &HttpRequest, body: &[u8]) -> Value {
 }
 
 /// `Err(seconds)`: 429.
-fn answer(state: &mut State, method: &str, args: &Value, token: &str) -> Result<Value, u64> {
+fn answer(
+    state: &mut State,
+    method: &str,
+    args: &Value,
+    token: &str,
+    origin: &str,
+) -> Result<Value, u64> {
     let expected = match method {
         "apps.connections.open" => APP_TOKEN,
         _ => BOT_TOKEN,
@@ -138,7 +150,9 @@ fn answer(state: &mut State, method: &str, args: &Value, token: &str) -> Result<
         })),
         "apps.connections.open" => {
             let (port, ticket) = (state.socket_port, state.next(""));
-            ok(json!({ "url": format!("ws://127.0.0.1:{port}/link?ticket={ticket}") }))
+            let plain = format!("ws://127.0.0.1:{port}/link");
+            let door = state.socket_url.clone().unwrap_or(plain);
+            ok(json!({ "url": format!("{door}?ticket={ticket}") }))
         }
         "conversations.open" => match text("users") {
             user if !state.is_user(&user) => error("user_not_found"),
@@ -155,6 +169,31 @@ fn answer(state: &mut State, method: &str, args: &Value, token: &str) -> Result<
         "chat.update" => update(state, args),
         "conversations.history" => history(state, args),
         "users.list" => users(state, args),
+        "files.getUploadURLExternal" => match length(&args["length"]) {
+            _ if text("filename").is_empty() => error("invalid_arguments"),
+            0 => error("file_upload_size_restricted"),
+            length => {
+                let id = state.next("F0FILE");
+                let file = File {
+                    name: text("filename"),
+                    length,
+                    ..File::default()
+                };
+                state.files.insert(id.clone(), file);
+                ok(json!({ "upload_url": format!("{origin}/upload/{id}"), "file_id": id }))
+            }
+        },
+        "files.completeUploadExternal" => complete_upload(state, args),
+        "views.publish" => match check_home(&args["view"]) {
+            Err(why) => json!({ "ok": false, "error": "invalid_arguments", "detail": why }),
+            Ok(()) if !state.is_user(&text("user_id")) => error("user_not_found"),
+            Ok(()) => {
+                let mut view = args["view"].clone();
+                view["id"] = json!(state.next("V"));
+                state.homes.insert(text("user_id"), view.clone());
+                ok(json!({ "view": view }))
+            }
+        },
         "views.open" => match check_view(&args["view"]) {
             Err(why) => json!({ "ok": false, "error": "invalid_arguments", "detail": why }),
             Ok(()) => match state.use_trigger(&text("trigger_id")) {
@@ -173,6 +212,60 @@ fn answer(state: &mut State, method: &str, args: &Value, token: &str) -> Result<
     })
 }
 
+fn length(value: &Value) -> usize {
+    let number = value.as_u64().map(|n| n as usize);
+    let text = value.as_str().and_then(|text| text.parse().ok());
+    number.or(text).unwrap_or(0)
+}
+
+/// Bytes go to the place that was given, as they are or as a form; without a token.
+async fn upload(
+    req: HttpRequest,
+    file: web::Path<String>,
+    shared: web::Data<Shared>,
+    body: web::Bytes,
+) -> HttpResponse {
+    let is_form = req.headers().get("content-type").is_some_and(|kind| {
+        let kind = kind.to_str().unwrap();
+        kind.starts_with("multipart/")
+    });
+    let mut state = shared.state.lock().unwrap();
+    let Some(file) = state.files.get_mut(file.as_str()) else {
+        return HttpResponse::NotFound().finish();
+    };
+    if !is_form && body.len() != file.length {
+        return HttpResponse::BadRequest().body("not as long as was said");
+    }
+    file.bytes = Some(body.to_vec());
+    HttpResponse::Ok().body(format!("OK - {}", body.len()))
+}
+
+/// Only what was uploaded can be shared, and only with a channel the bot is in.
+fn complete_upload(state: &mut State, args: &Value) -> Value {
+    let files = match &args["files"] {
+        Value::String(text) => serde_json::from_str(text).unwrap_or(Value::Null),
+        files => files.clone(),
+    };
+    let text = |name: &str| args[name].as_str().unwrap_or_default().to_owned();
+    let (channel, thread) = (text("channel_id"), text("thread_ts"));
+    if !channel.is_empty() && !state.messages.contains_key(&channel) {
+        return error("channel_not_found");
+    }
+    let Some(files) = files.as_array().filter(|files| !files.is_empty()) else {
+        return error("invalid_arguments");
+    };
+    for file in files {
+        let known = state.files.get_mut(file["id"].as_str().unwrap_or_default());
+        match known {
+            Some(file) if file.bytes.is_some() => {
+                file.shared = Some((channel.clone(), thread.clone()))
+            }
+            _ => return error("file_not_found"),
+        }
+    }
+    ok(json!({ "files": files }))
+}
+
 fn post(state: &mut State, args: &Value) -> Result<Value, u64> {
     let mut channel = args["channel"].as_str().unwrap_or_default().to_owned();
     if state.is_user(&channel) {
@@ -186,15 +279,23 @@ fn post(state: &mut State, args: &Value) -> Result<Value, u64> {
     }
     let now = Instant::now();
     let last = state.last_post.insert(channel.clone(), now);
-    if last.is_some_and(|last| now - last < Duration::from_millis(1_000)) {
+    while state.lately.front().is_some_and(|at| now - *at > MINUTE) {
+        state.lately.pop_front();
+    }
+    let too_soon = last.is_some_and(|last| now - last < Duration::from_millis(1_000));
+    if too_soon || state.lately.len() >= MOST_A_MINUTE {
         state.refused_429 += 1;
         return Err(1);
     }
+    state.lately.push_back(now);
     let ts = state.ts();
-    let message = json!({
+    let mut message = json!({
         "type": "message", "channel": channel, "ts": ts, "user": BOT_USER, "bot_id": BOT, "team": TEAM,
         "text": args["text"], "blocks": args["blocks"], "metadata": args["metadata"],
     });
+    if args["thread_ts"].is_string() {
+        message["thread_ts"] = args["thread_ts"].clone();
+    }
     state
         .messages
         .get_mut(&channel)
@@ -276,6 +377,8 @@ fn history(state: &mut State, args: &Value) -> Value {
     let recent: Vec<Value> = messages
         .iter()
         .rev()
+        // Replies of a thread are in `conversations.replies` only.
+        .filter(|m| m["thread_ts"].is_null() || m["thread_ts"] == m["ts"])
         .filter(|m| (oldest..=latest).contains(&m["ts"].as_str().unwrap().parse::<f64>().unwrap()))
         .cloned()
         .map(|mut message| {

@@ -9,15 +9,19 @@ use serde_json::{Value, json};
 use crate::core::ids::{CaseId, ChatIdentity};
 use crate::core::text::Untrusted;
 
-use super::Slack;
 use super::api::Arguments;
 use super::blocks::plain;
-use super::form::{over, refused_at};
-use super::inbound::{Verdict, event_id};
-use super::text::{LABEL, MODAL_TITLE, typed};
+use super::form::{over, refused};
+use super::inbound::{Verdict, event_id, identity};
+use super::pace::Limit;
+use super::text::{BUTTON, LABEL, MODAL_TITLE, escape, typed};
+use super::{PER_PERSON_MS, Slack, unlinked};
 
 pub(super) const ACKNOWLEDGE: &str = "page_acknowledge";
+pub(super) const ASSIGN: &str = "page_assign";
 pub(super) const RESOLVE: &str = "page_resolve";
+/// The block with a page's buttons; the escalation's id stands behind it, for what has no value of its own.
+pub(super) const PAGE_BLOCK: &str = "page/";
 const REASON: &str = "reason";
 const REASON_CHARS: usize = 1_000;
 const NOTE_CHARS: usize = 3_000;
@@ -35,6 +39,13 @@ pub trait Desk: Send + Sync + 'static {
         id: CaseId,
         reason: Untrusted,
     ) -> Result<(), DeskError>;
+    /// Gives it to somebody; answers the name of the operator who did.
+    async fn assign(
+        &self,
+        who: &ChatIdentity,
+        id: CaseId,
+        to: &ChatIdentity,
+    ) -> Result<String, DeskError>;
     async fn note(&self, who: &ChatIdentity, id: CaseId, text: Untrusted) -> Result<(), DeskError>;
 }
 
@@ -68,10 +79,10 @@ impl Slack {
         action: &str,
         payload: &Value,
     ) -> Verdict {
-        let Some(id) = payload["actions"][0]["value"]
-            .as_str()
-            .and_then(CaseId::parse)
-        else {
+        let pressed = &payload["actions"][0];
+        let in_block = || pressed["block_id"].as_str()?.strip_prefix(PAGE_BLOCK);
+        let id = pressed["value"].as_str().or_else(in_block);
+        let Some(id) = id.and_then(CaseId::parse) else {
             return Verdict::Taken(None);
         };
         if action == RESOLVE {
@@ -87,6 +98,7 @@ impl Slack {
             return Verdict::Taken(None);
         }
         let done = match self.desk.get() {
+            Some(desk) if action == ASSIGN => self.page_assigned(desk, from, id, payload).await,
             Some(desk) => desk.acknowledge(from, id).await,
             None => Err(DeskError::No(NO_DESK.to_owned())),
         };
@@ -103,6 +115,46 @@ impl Slack {
         Verdict::Taken(None)
     }
 
+    /// Somebody was picked. They are told in the page's thread, because an edit of the page rings nowhere.
+    async fn page_assigned(
+        self: &Arc<Self>,
+        desk: &Arc<dyn Desk>,
+        from: &ChatIdentity,
+        id: CaseId,
+        payload: &Value,
+    ) -> Result<(), DeskError> {
+        let user = payload["actions"][0]["selected_user"].as_str();
+        let team = from.user.split_once('/').map(|(team, _)| team);
+        // Slack's own id goes into a mention: nothing else may.
+        let is_id = |user: &&str| {
+            user.chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+        };
+        let (Some(user), Some(team)) = (user.filter(is_id), team) else {
+            return Ok(());
+        };
+        let by = desk.assign(from, id, &identity(team, user)).await?;
+        let by = escape(&by, BUTTON);
+        let container = &payload["container"];
+        let told = unlinked(json!({
+            "channel": container["channel_id"], "thread_ts": container["message_ts"],
+            "text": format!("<@{user}>: {by} asks you to take this one."),
+        }));
+        let channel = container["channel_id"].as_str().unwrap_or_default();
+        let limits = [Limit::new(format!("post/{channel}"), PER_PERSON_MS, 1)];
+        let slack = self.clone();
+        tokio::spawn(async move {
+            let told = Arguments::Json(told);
+            if let Err(error) = slack.api.call("chat.postMessage", told, &limits).await {
+                tracing::warn!(
+                    why = error.text(),
+                    "somebody was not told of their assignment"
+                );
+            }
+        });
+        Ok(())
+    }
+
     /// The reason form came back.
     pub(super) async fn page_resolved(&self, from: &ChatIdentity, view: &Value) -> Verdict {
         let id = view["private_metadata"].as_str().and_then(CaseId::parse);
@@ -113,7 +165,7 @@ impl Slack {
         let reason = Untrusted::new(Untrusted::from(reason).plain(REASON_CHARS));
         Verdict::Taken(match desk.resolve(from, id, reason).await {
             Ok(()) => None,
-            Err(error @ DeskError::TryAgain(_)) => Some(refused_at(REASON, &error.words())),
+            Err(error @ DeskError::TryAgain(_)) => Some(refused(view, &error.words())),
             Err(error) => Some(over(&error.words())),
         })
     }

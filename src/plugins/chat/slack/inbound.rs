@@ -14,7 +14,7 @@ use crate::plugins::chat::{ChatAction, ChatEvent, InboxError};
 use super::api::Arguments;
 use super::awaited::Coming;
 use super::blocks::{OPEN_FORM, parse_case};
-use super::desk::{ACKNOWLEDGE, RESOLVE};
+use super::desk::{ACKNOWLEDGE, ASSIGN, RESOLVE};
 use super::form::{Seed, Submitted, over, refused};
 use super::text::typed;
 use super::{NAME, Slack, time_of};
@@ -48,7 +48,7 @@ pub(super) enum Kind {
 impl Slack {
     /// Takes one payload, in time. What is late goes on by itself.
     pub(super) async fn take(self: &Arc<Self>, kind: Kind, payload: Value) -> Verdict {
-        let is_form = payload["type"] == "view_submission";
+        let form = (payload["type"] == "view_submission").then(|| payload["view"].clone());
         let slack = self.clone();
         let work = tokio::spawn(async move {
             match kind {
@@ -62,8 +62,10 @@ impl Slack {
                 tracing::error!(%error, "an event from Slack could not be handled");
                 Verdict::NotTaken
             }
-            Err(_) if is_form => Verdict::Taken(Some(refused(SLOW))),
-            Err(_) => Verdict::NotTaken,
+            Err(_) => match form {
+                Some(view) => Verdict::Taken(Some(refused(&view, SLOW))),
+                None => Verdict::NotTaken,
+            },
         }
     }
 
@@ -78,8 +80,11 @@ impl Slack {
         reply
     }
 
-    async fn event(&self, payload: &Value) -> Verdict {
+    async fn event(self: &Arc<Self>, payload: &Value) -> Verdict {
         let event = &payload["event"];
+        if event["type"] == "app_home_opened" {
+            return self.home_event(payload);
+        }
         // Edits, joins, files, other bots: a message counts only in its plainest form.
         let plain = event["type"] == "message"
             && ["subtype", "bot_id", "hidden", "bot_profile"]
@@ -126,6 +131,19 @@ impl Slack {
         }
     }
 
+    /// Somebody looks at their Home tab, or at the messages beside it.
+    fn home_event(self: &Arc<Self>, payload: &Value) -> Verdict {
+        let event = &payload["event"];
+        let team = payload["team_id"].as_str();
+        if let (Some(team), Some(user), true) =
+            (team, event["user"].as_str(), event["tab"] == "home")
+        {
+            let (slack, user, who) = (self.clone(), user.to_owned(), identity(team, user));
+            tokio::spawn(async move { slack.home_opened(&user, &who).await });
+        }
+        Verdict::Taken(None)
+    }
+
     async fn interaction(self: Arc<Self>, payload: Value) -> Verdict {
         let Some(from) = who(&payload) else {
             return Verdict::Taken(None);
@@ -148,7 +166,7 @@ impl Slack {
             }
             return Verdict::Taken(None);
         }
-        if matches!(word.as_str(), ACKNOWLEDGE | RESOLVE) {
+        if matches!(word.as_str(), ACKNOWLEDGE | ASSIGN | RESOLVE) {
             return self.page_pressed(&from, &word, payload).await;
         }
         let (Some(answer), Some((case, revision))) = (Answer::parse(&word), parse_case(&value))
@@ -207,20 +225,15 @@ impl Slack {
             event_id: event_id(&["form", &from.user, &ids[0], &ids[1], &ids[2]]),
             from,
             at: self.now(),
-            action: ChatAction::Submitted {
-                case: form.case,
-                ticks: form.ticks,
-                explanation: form.explanation,
-                code: form.code,
-            },
+            action: form.action(),
         };
         Verdict::Taken(match self.deliver(event).await {
             Ok(Reply::Taken) => None,
-            Ok(Reply::ProofRefused { message }) => Some(refused(&message)),
+            Ok(Reply::ProofRefused { message }) => Some(refused(view, &message)),
             Ok(Reply::AlreadyAnswered) => Some(over(ANSWERED)),
             Ok(Reply::NotYours | Reply::NotFound) => Some(over(NOT_OPEN)),
             Ok(Reply::NoLongerApplies { why }) => Some(over(&why)),
-            Err(_) => Some(refused(NOT_SENT)),
+            Err(_) => Some(refused(view, NOT_SENT)),
         })
     }
 
@@ -248,7 +261,7 @@ fn who(payload: &Value) -> Option<ChatIdentity> {
     Some(identity(team, user["id"].as_str()?))
 }
 
-fn identity(team: &str, user: &str) -> ChatIdentity {
+pub(super) fn identity(team: &str, user: &str) -> ChatIdentity {
     ChatIdentity {
         chat: NAME.to_owned(),
         user: format!("{team}/{user}"),

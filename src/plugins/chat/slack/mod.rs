@@ -5,13 +5,16 @@
 mod api;
 mod awaited;
 mod blocks;
+mod chart;
 mod desk;
 mod directory;
 mod form;
+mod home;
 mod http;
 mod inbound;
 mod pace;
 mod pages;
+mod rollups;
 mod signature;
 mod socket;
 mod text;
@@ -35,7 +38,7 @@ use crate::plugins::Health;
 use crate::store::Store;
 
 use super::web::tokens::Tokens;
-use super::{Chat, ChatError, Person, SharedInbox};
+use super::{Chat, ChatError, Person, SharedInbox, SharedShelf};
 
 use api::{Api, ApiError, Arguments};
 use awaited::Awaited;
@@ -45,6 +48,7 @@ pub use blocks::message;
 pub use desk::{Desk, DeskError};
 pub use http::configure;
 pub use pages::SlackPager;
+pub use rollups::SlackSink;
 pub use signature::is_genuine;
 
 /// The `chat` part of its identities.
@@ -62,6 +66,8 @@ const TIER_3_BURST: u32 = 10;
 /// How many messages one page of a channel's history has, and how many pages are read.
 const PAGE: usize = 200;
 const MOST_PAGES: usize = 25;
+/// How far back what was sent to a channel is looked for.
+const READ_BACK: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Slack delivers an event again for up to some hours.
 const NOTES_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
 /// Pages whose messages are remembered; the others are looked up.
@@ -95,6 +101,8 @@ pub struct Slack {
     /// Which message pages for which escalation. Only a cache.
     pages: Mutex<BTreeMap<String, CaseId>>,
     desk: OnceLock<Arc<dyn Desk>>,
+    shelf: OnceLock<SharedShelf>,
+    homes: home::Homes,
     /// Built after the chat, because the conversations need the chat.
     inbox: OnceLock<SharedInbox>,
     sockets: watch::Sender<socket::State>,
@@ -114,6 +122,8 @@ impl Slack {
             awaited: Awaited::default(),
             pages: Mutex::default(),
             desk: OnceLock::new(),
+            shelf: OnceLock::new(),
+            homes: home::Homes::default(),
             inbox: OnceLock::new(),
             sockets: watch::Sender::new(socket::State::default()),
             closing: watch::Sender::new(false),
@@ -127,6 +137,7 @@ impl Slack {
             tracing::warn!("Slack has its inbox already");
             return;
         }
+        home::keep(self);
         if self.uses_socket {
             socket::keep(self);
         }
@@ -136,6 +147,13 @@ impl Slack {
     pub fn set_desk(&self, desk: Arc<dyn Desk>) {
         if self.desk.set(desk).is_err() {
             tracing::warn!("Slack has its desk already");
+        }
+    }
+
+    /// What Home tabs show. Only the first call counts.
+    pub fn set_shelf(&self, shelf: SharedShelf) {
+        if self.shelf.set(shelf).is_err() {
+            tracing::warn!("Slack has its shelf already");
         }
     }
 
@@ -291,6 +309,7 @@ impl Chat for Slack {
             }
             error.into_chat()
         })?;
+        self.homes.touch(user);
         let channel = sent["channel"].as_str().unwrap_or(&channel);
         if channel != user {
             self.remember_channel(user, channel);
@@ -307,7 +326,7 @@ impl Chat for Slack {
 
     async fn edit(
         &self,
-        _: &ChatIdentity,
+        to: &ChatIdentity,
         id: &str,
         message: &Rendered,
     ) -> Result<Receipt, ChatError> {
@@ -324,6 +343,9 @@ impl Chat for Slack {
             .call("chat.update", Arguments::Json(body), &limits)
             .await
             .map_err(ApiError::into_chat)?;
+        if let Ok(user) = user_of(to) {
+            self.homes.touch(user);
+        }
         // Slack tells the second only. The later end of it is the safe one: an answer typed within that second is
         // not taken for the new revision.
         let at = edited["message"]["edited"]["ts"]

@@ -1,6 +1,7 @@
 //! How fast we speak to Slack, so that it never has to refuse: one message a second to a person, a cap for the whole
 //! workspace, the tier of each method, and the silence that a 429 asked for. Short waits are sat out here; for a long
-//! one the caller is sent away, so that a flood of small questions cannot hold up an urgent one.
+//! one the caller is sent away, so that a flood of small questions cannot hold up an urgent one: all who are sent away
+//! come back at the same moment, the most urgent first, and until then nobody takes the place that they wait for.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +40,24 @@ struct Mark {
     /// When the bucket is whole again.
     full: Instant,
     blocked: Instant,
+    /// When those come back who were sent away.
+    crowded: Instant,
+}
+
+impl Mark {
+    fn new(at: Instant) -> Self {
+        Self {
+            full: at,
+            blocked: at,
+            crowded: at,
+        }
+    }
+
+    fn wait(&self, limit: &Limit, now: Instant) -> Duration {
+        let spare = limit.every * limit.burst.saturating_sub(1);
+        let turn = self.full.checked_sub(spare).unwrap_or(now);
+        turn.max(self.blocked).saturating_duration_since(now)
+    }
 }
 
 impl Pace {
@@ -56,24 +75,26 @@ impl Pace {
         if marks.len() > MANY {
             marks.retain(|_, mark| mark.full > now || mark.blocked > now);
         }
-        let wait = limits
-            .iter()
-            .filter_map(|limit| {
-                let mark = marks.get(&limit.key)?;
-                let spare = limit.every * limit.burst.saturating_sub(1);
-                let turn = mark.full.checked_sub(spare).unwrap_or(now);
-                Some(turn.max(mark.blocked).saturating_duration_since(now))
-            })
-            .max()
-            .unwrap_or_default();
-        if wait > LONGEST_INSIDE {
-            return Err(wait);
+        let mut wait = Duration::ZERO;
+        let mut away = Duration::ZERO;
+        for limit in limits {
+            let Some(mark) = marks.get_mut(&limit.key) else {
+                continue;
+            };
+            let own = mark.wait(limit, now);
+            if own > LONGEST_INSIDE && mark.crowded <= now {
+                mark.crowded = now + (own - LONGEST_INSIDE).max(LONGEST_INSIDE);
+            }
+            if !own.is_zero() {
+                away = away.max(mark.crowded.saturating_duration_since(now));
+            }
+            wait = wait.max(own);
+        }
+        if !away.is_zero() {
+            return Err(away);
         }
         for limit in limits {
-            let mark = marks.entry(limit.key.clone()).or_insert(Mark {
-                full: now,
-                blocked: now,
-            });
+            let mark = marks.entry(limit.key.clone()).or_insert(Mark::new(now));
             mark.full = mark.full.max(now + wait) + limit.every;
         }
         Ok(wait)
@@ -94,10 +115,9 @@ impl Pace {
     pub fn block(&self, key: &str, wait: Duration) {
         let until = Instant::now() + wait;
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let mark = marks.entry(key.to_owned()).or_insert(Mark {
-            full: until,
-            blocked: until,
-        });
+        let mark = marks
+            .entry(key.to_owned())
+            .or_insert_with(|| Mark::new(Instant::now()));
         mark.blocked = mark.blocked.max(until);
     }
 }
@@ -112,7 +132,7 @@ mod tests {
         let limit = || [Limit::new("alice", 1_500, 1)];
         assert_eq!(pace.take(&limit(), now), Ok(Duration::ZERO));
         assert_eq!(pace.take(&limit(), now), Ok(Duration::from_millis(1_500)));
-        assert_eq!(pace.take(&limit(), now), Err(Duration::from_secs(3)));
+        assert_eq!(pace.take(&limit(), now), Err(Duration::from_secs(2)));
         let bob = [Limit::new("bob", 1_500, 1)];
         assert_eq!(pace.take(&bob, now), Ok(Duration::ZERO));
     }
@@ -129,6 +149,21 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(pace.take(&limit(), later), Ok(Duration::ZERO));
         }
+    }
+
+    #[test]
+    fn who_was_sent_away_comes_back_before_anybody_new_is_let_in() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        let limit = || [Limit::new("all", 1_000, 1)];
+        let at = |ms: u64| now + Duration::from_millis(ms);
+        for waits in [0, 1, 2] {
+            assert_eq!(pace.take(&limit(), now), Ok(Duration::from_secs(waits)));
+        }
+        assert_eq!(pace.take(&limit(), now), Err(Duration::from_secs(2)));
+        // There would be room within two seconds, but somebody waits for it.
+        let newcomer = pace.take(&limit(), at(1_500));
+        assert_eq!(newcomer, Err(Duration::from_millis(500)));
+        assert!(pace.take(&limit(), at(2_000)).is_ok());
     }
 
     #[test]

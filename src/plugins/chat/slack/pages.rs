@@ -18,17 +18,15 @@ use crate::plugins::pagers::{Pager, PagerError, text::description};
 
 use super::api::{ApiError, Arguments};
 use super::blocks::{OPEN_LINK, plain};
-use super::desk::{ACKNOWLEDGE, RESOLVE};
+use super::desk::{ACKNOWLEDGE, ASSIGN, PAGE_BLOCK, RESOLVE};
 use super::pace::Limit;
 use super::text::{BUTTON, CONTEXT, HEADER, NOTIFICATION, SECTION, URL, escape};
-use super::{PAGE, PER_PERSON_MS, Slack, TIER_3_BURST, TIER_3_MS, message_id, unlinked};
+use super::{PAGE, PER_PERSON_MS, READ_BACK, Slack, TIER_3_BURST, TIER_3_MS, message_id, unlinked};
 
 /// Marks our pages, with key and escalation in the payload.
 pub(super) const PAGE_TYPE: &str = "securitybot_page";
 /// After a start a page may be one that an earlier life has sent already.
 const MAYBE_SENT: Duration = Duration::from_secs(600);
-/// How far back the messages of an escalation are looked for.
-const READ_BACK: Duration = Duration::from_secs(14 * 24 * 3600);
 const MOST_PAGES: usize = 20;
 
 pub struct SlackPager {
@@ -65,16 +63,23 @@ impl SlackPager {
     }
 
     /// Edits every message of the page's escalation: what was done stands on each, and what can still be done.
-    async fn update(&self, page: &Page, done: &str, buttons: &[&str]) -> Result<(), PagerError> {
+    async fn update(
+        &self,
+        page: &Page,
+        done: Option<&str>,
+        buttons: &[&str],
+    ) -> Result<(), PagerError> {
         let since = self.slack.now().before(READ_BACK);
         let wanted = page.id.to_string();
         let messages = self
             .slack
-            .pages_in(&self.channel, since, |payload| payload["id"] == wanted)
+            .ours_in(&self.channel, PAGE_TYPE, since, |payload| {
+                payload["id"] == wanted
+            })
             .await
             .map_err(failed)?;
         for ts in messages {
-            let mut body = message(page, Some(done), buttons);
+            let mut body = message(page, done, buttons);
             body["channel"] = json!(self.channel);
             body["ts"] = json!(ts);
             let limits = [Limit::new("chat.update", TIER_3_MS, TIER_3_BURST)];
@@ -105,7 +110,9 @@ impl Pager for SlackPager {
             let since = self.slack.now().before(READ_BACK);
             let found = self
                 .slack
-                .pages_in(&self.channel, since, |payload| payload["key"] == key)
+                .ours_in(&self.channel, PAGE_TYPE, since, |payload| {
+                    payload["key"] == key
+                })
                 .await
                 .map_err(failed)?;
             if !found.is_empty() {
@@ -113,7 +120,7 @@ impl Pager for SlackPager {
                 return Ok(());
             }
         }
-        let mut body = message(page, None, &[ACKNOWLEDGE, RESOLVE]);
+        let mut body = message(page, None, &[ACKNOWLEDGE, RESOLVE, ASSIGN]);
         body["channel"] = json!(self.channel);
         body["metadata"] = json!({
             "event_type": PAGE_TYPE, "event_payload": { "key": key, "id": page.id.to_string() },
@@ -139,8 +146,24 @@ impl Pager for SlackPager {
     }
 
     async fn acknowledge(&self, page: &Page, by: &OperatorName) -> Result<(), PagerError> {
-        let done = format!("Acknowledged by {by}");
-        self.update(page, &done, &[RESOLVE]).await
+        self.change(page, Some(by)).await
+    }
+
+    async fn change(
+        &self,
+        page: &Page,
+        acknowledged_by: Option<&OperatorName>,
+    ) -> Result<(), PagerError> {
+        match acknowledged_by {
+            Some(by) => {
+                let done = format!("Acknowledged by {by}");
+                self.update(page, Some(&done), &[RESOLVE, ASSIGN]).await
+            }
+            None => {
+                let buttons = [ACKNOWLEDGE, RESOLVE, ASSIGN];
+                self.update(page, None, &buttons).await
+            }
+        }
     }
 
     async fn resolve(
@@ -150,7 +173,7 @@ impl Pager for SlackPager {
         reason: &str,
     ) -> Result<(), PagerError> {
         let done = format!("Resolved by {by}: {reason}");
-        self.update(page, &done, &[]).await
+        self.update(page, Some(&done), &[]).await
     }
 
     async fn health(&self) -> Health {
@@ -184,6 +207,11 @@ fn message(page: &Page, done: Option<&str>, buttons: &[&str]) -> Value {
         .map(|action| {
             let label = match *action {
                 ACKNOWLEDGE => "Acknowledge",
+                ASSIGN => {
+                    return json!({
+                        "type": "users_select", "action_id": ASSIGN, "placeholder": plain("Assign to…", BUTTON),
+                    });
+                }
                 _ => "Resolve…",
             };
             json!({
@@ -199,16 +227,17 @@ fn message(page: &Page, done: Option<&str>, buttons: &[&str]) -> Value {
         }));
     }
     if !elements.is_empty() {
-        blocks.push(json!({ "type": "actions", "block_id": "page", "elements": elements }));
+        blocks.push(json!({ "type": "actions", "block_id": format!("{PAGE_BLOCK}{}", page.id), "elements": elements }));
     }
     unlinked(json!({ "text": escape(&title, NOTIFICATION), "blocks": blocks }))
 }
 
 impl Slack {
-    /// The time stamps of our pages in a channel whose metadata is wanted.
-    async fn pages_in(
+    /// The time stamps of our messages of one kind in a channel whose metadata is wanted.
+    pub(super) async fn ours_in(
         &self,
         channel: &str,
+        kind: &str,
         since: Timestamp,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Vec<String>, ApiError> {
@@ -227,7 +256,7 @@ impl Slack {
             let page = self.history(form).await?;
             for message in page["messages"].as_array().into_iter().flatten() {
                 let metadata = &message["metadata"];
-                if metadata["event_type"] == PAGE_TYPE
+                if metadata["event_type"] == kind
                     && wanted(&metadata["event_payload"])
                     && let Some(ts) = message["ts"].as_str()
                 {

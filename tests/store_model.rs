@@ -23,6 +23,7 @@ use securitybot::store::{
 
 const PARTITIONS: u16 = 2;
 const HOME: u16 = 1;
+const AWAY: u16 = 0;
 
 /// What is done, in small worlds: few names, ids and instants, so that they meet.
 #[derive(Clone, Debug)]
@@ -32,9 +33,11 @@ enum Step {
         records: Vec<Option<u8>>,
         stale: Option<bool>,
     },
+    /// By us or another node.
     Claim(bool),
-    Renew(bool),
-    Release,
+    /// With our epoch, or the one before.
+    Renew(bool, bool),
+    Release(bool, bool),
     Put(Vec<RowDraft>, bool),
     Trim {
         journal_before: i64,
@@ -110,8 +113,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let one = prop_oneof![
         12 => write,
         1 => any::<bool>().prop_map(Step::Claim),
-        1 => any::<bool>().prop_map(Step::Renew),
-        1 => Just(Step::Release),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(ours, stale)| Step::Renew(ours, stale)),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(ours, stale)| Step::Release(ours, stale)),
         2 => (row_drafts(), any::<bool>()).prop_map(|(rows, absent)| Step::Put(rows, absent)),
         2 => trim,
     ];
@@ -198,11 +201,13 @@ impl Pair<'_> {
                     (self.epoch, self.head) = (claim.epoch, claim.head);
                 }
             }
-            Step::Renew(ours) => {
-                let _ = both!(self, renew(HOME, node(*ours), self.epoch, now, ttl));
+            Step::Renew(ours, stale) => {
+                let epoch = self.epoch.saturating_sub(u64::from(*stale));
+                let _ = both!(self, renew(HOME, node(*ours), epoch, now, ttl));
             }
-            Step::Release => {
-                let _ = both!(self, release(HOME, "a", self.epoch));
+            Step::Release(ours, stale) => {
+                let epoch = self.epoch.saturating_sub(u64::from(*stale));
+                let _ = both!(self, release(HOME, node(*ours), epoch));
                 // The next writes are fenced until somebody claims: usually at once.
                 if self.now % 3 > 0 {
                     let claim = both!(self, claim(HOME, "a", at(self.now + 10), ttl));
@@ -320,7 +325,18 @@ impl Pair<'_> {
             let _ = both!(self, load(&AggregateKey::escalation(case(n), HOME)));
             let _ = both!(self, timeline(case(n)));
             let _ = both!(self, row(Collection::Cases, &case(n).to_string()));
+            let _ = both!(self, row(Collection::Escalations, &case(n).to_string()));
         }
+        for collection in [Collection::Cases, Collection::Escalations] {
+            for (field, value) in [("state", "closed"), ("state", "open"), ("employee", "e1")] {
+                let _ = both!(self, count(collection, field, value));
+            }
+        }
+        // The other partition is another world.
+        let _ = both!(self, due(AWAY, at(99), 9));
+        let _ = both!(self, journal(AWAY, 0, 9));
+        let _ = both!(self, journal_ends(AWAY));
+        let _ = both!(self, sources(AWAY));
         let _ = both!(self, due(HOME, at(20), 99));
         let _ = both!(self, due(HOME, at(99), 2));
         let source = key("source/local".to_owned());

@@ -455,6 +455,31 @@ fn the_wait_after_an_outage_is_no_outage() {
     assert_eq!(check(&events), vec![]);
 }
 
+/// The deadline of an open question may come while the run comes to rest: the last look at the API still
+/// says that it is open, its record that it ended.
+#[test]
+fn a_case_may_end_after_the_last_look_at_it() {
+    let still_open = |what: &mut What| {
+        if let What::Case { case } = what
+            && case["id"] == "C"
+        {
+            case["outcome"] = json!(null);
+        }
+    };
+    assert_eq!(broken(&with(still_open)), ["I1"]);
+    let ended = case("C", "carol", "quiet", "a3", Some("no_answer"), 5_100);
+    let mut events = with(still_open);
+    events.push(at(
+        9_050,
+        What::Record {
+            id: "0-3".to_owned(),
+            applied: true,
+            body: json!({"event": "case_closed", "case_id": "C", "case": ended}),
+        },
+    ));
+    assert_eq!(check(&events), vec![]);
+}
+
 /// Lines as the harness writes them are read back as the same events.
 #[test]
 fn a_history_survives_its_file() {

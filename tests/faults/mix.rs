@@ -22,7 +22,7 @@ use crate::WINDOWS;
 /// Long enough for a late page, a code every 30 s for each person, and a loaded machine.
 const REST: Duration = Duration::from_secs(150);
 
-/// Of the normal tests: the same schedule each time. `run.sh` draws a new one.
+/// Without `FAULTS_SEED`: the same schedule each time. `tests/run.sh` and `run.sh` draw a new one.
 const USUAL_SEED: u64 = 2026;
 
 /// Runs from this length on have a calm minute.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ struct Shared {
     to: SocketAddr,
     /// The wire, and how often it changed: a connection is old if it saw fewer changes.
     wire: Mutex<(Wire, u64)>,
-    open: Mutex<Vec<TcpStream>>,
+    /// Weak: a connection that is over must not hold its descriptor until the next reset.
+    open: Mutex<Vec<Weak<TcpStream>>>,
 }
 
 #[derive(Clone)]
@@ -65,27 +66,29 @@ impl Proxy {
     /// Cuts all connections now.
     pub fn reset(&self) {
         for stream in self.shared.open.lock().unwrap().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
+            if let Some(stream) = stream.upgrade() {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
         }
     }
 }
 
 fn join(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
-    let server = TcpStream::connect(shared.to)?;
+    let server = Arc::new(TcpStream::connect(shared.to)?);
+    let client = Arc::new(client);
     let born = shared.wire.lock().unwrap().1;
     {
         let mut open = shared.open.lock().unwrap();
-        open.push(client.try_clone()?);
-        open.push(server.try_clone()?);
+        open.retain(|stream| stream.strong_count() > 0);
+        open.extend([&client, &server].map(Arc::downgrade));
     }
-    let (from, to) = (client.try_clone()?, server.try_clone()?);
-    let theirs = shared.clone();
-    thread::spawn(move || pump(from, to, &theirs, born, false));
-    pump(server, client, shared, born, true);
+    let (from, to, theirs) = (client.clone(), server.clone(), shared.clone());
+    thread::spawn(move || pump(&from, &to, &theirs, born, false));
+    pump(&server, &client, shared, born, true);
     Ok(())
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared, born: u64, replies: bool) {
+fn pump(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, born: u64, replies: bool) {
     let mut bytes = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         let mut passing = &bytes[..count];

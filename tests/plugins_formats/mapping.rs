@@ -211,3 +211,26 @@ fn records_that_are_no_alerts_say_why() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+/// A reload with such an expression must be refused; it must not end the bot.
+#[test]
+fn an_expression_that_would_overflow_the_stack_is_refused() {
+    let refused = |title: &str| {
+        let entries = [("principal", "user"), ("rule", "rule"), ("title", title)];
+        match Mapping::compile(&map(&entries)).unwrap_err() {
+            MappingError::Expression {
+                field, position, ..
+            } => (field, position),
+            other => panic!("{other}"),
+        }
+    };
+    assert_eq!(refused(&"[".repeat(900)), ("title".to_owned(), 129));
+    assert_eq!(refused(&"!".repeat(900)), ("title".to_owned(), 129));
+    assert_eq!(refused(&"a".repeat(5_000)), ("title".to_owned(), 1_001));
+    let entries = [
+        ("principal", "user"),
+        ("rule", "rule"),
+        ("title", "((((title))))"),
+    ];
+    assert!(Mapping::compile(&map(&entries)).is_ok());
+}

@@ -34,6 +34,10 @@ const FIELDS: [&str; 9] = [
     "url",
     "id",
 ];
+/// The library reads and runs expressions by recursion without a bound: a reload with a wild one would
+/// overflow the stack and end the bot.
+const MAX_EXPRESSION_CHARS: usize = 1_000;
+const MAX_STEPS: usize = 128;
 const REQUIRED: [&str; 3] = ["principal", "rule", "title"];
 
 /// What is wrong with a map, by key.
@@ -254,12 +258,30 @@ impl Scale {
 }
 
 fn compile(field: &str, expression: &str) -> Result<Expression<'static>, MappingError> {
-    jmespath::compile(expression).map_err(|error| MappingError::Expression {
+    let refused = |position: usize, what: String| MappingError::Expression {
         field: field.to_owned(),
-        expression: expression.to_owned(),
-        position: error.offset + 1,
-        what: error.reason.to_string().trim().to_owned(),
-    })
+        expression: expression.chars().take(MAX_EXPRESSION_CHARS).collect(),
+        position,
+        what,
+    };
+    if expression.chars().count() > MAX_EXPRESSION_CHARS {
+        let what = format!("longer than {MAX_EXPRESSION_CHARS} characters");
+        return Err(refused(MAX_EXPRESSION_CHARS + 1, what));
+    }
+    if let Some(position) = too_deep(expression) {
+        let what = format!("more than {MAX_STEPS} steps (dots, brackets, operators)");
+        return Err(refused(position, what));
+    }
+    jmespath::compile(expression)
+        .map_err(|error| refused(error.offset + 1, error.reason.to_string().trim().to_owned()))
+}
+
+/// Where an expression has more steps than the library's recursion can take, counted from 1. Marks within
+/// strings count too: nobody needs that many.
+fn too_deep(expression: &str) -> Option<usize> {
+    let marks = expression.chars().enumerate();
+    let mut steps = marks.filter(|(_, mark)| ".[{(|&!".contains(*mark));
+    steps.nth(MAX_STEPS).map(|(at, _)| at + 1)
 }
 
 fn failed(field: &str, error: &jmespath::JmespathError) -> String {

@@ -80,6 +80,69 @@ async fn the_cookie_is_bound_to_the_host_when_it_is_https() {
 }
 
 #[actix_web::test]
+async fn pages_of_one_outcome_and_rule_within_a_minute_stand_together_each_with_its_button() {
+    let bench = Bench::start().await;
+    let mut ids = Vec::new();
+    for (nth, (who, rule, outcome, state, seconds)) in [
+        ("alice", "sudo", "denied", "open", 0),
+        ("bob", "sudo", "denied", "open", 30),
+        ("carol", "sudo", "denied", "open", 60),
+        ("dave", "sudo", "denied", "open", 61),
+        ("erin", "nmap", "denied", "open", 10),
+        ("frank", "sudo", "no_answer", "open", 10),
+        ("grace", "sudo", "denied", "acknowledged", 20),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let sample = Sample {
+            employee: Some(who),
+            rule,
+            state: "closed",
+            outcome: Some(outcome),
+            ..Sample::default()
+        };
+        let id = samples::case(&bench.store, nth as u64, &sample);
+        let at = samples::ago(4).after(std::time::Duration::from_secs(seconds));
+        samples::escalation_at(&bench.store, id, state, "high", Some(id), at);
+        ids.push(id);
+    }
+    let (cookie, csrf) = bench.sign_in("sam-token").await;
+    let html = bench.page("/", &cookie).await;
+    assert_eq!(html.matches("within 60 s").count(), 1, "{html}");
+    let heading = "3 × denied, sudo, within 60 s: alice, bob, carol";
+    let (_, below) = html.split_once(heading).expect("the heading");
+    let rows: Vec<_> = below.split("<li ").skip(1).take(3).collect();
+    for (row, id) in rows.iter().zip(&ids) {
+        assert!(row.contains("joined"), "{row}");
+        assert!(row.contains(&format!("/cases/{id}/ack")), "{row}");
+    }
+    assert_eq!(
+        html.matches("/ack\"").count(),
+        6,
+        "what is taken has no button"
+    );
+
+    let form = [("csrf", csrf.as_str()), ("back", "list")];
+    let response = bench
+        .submit(&format!("/cases/{}/ack", ids[1]), &cookie, &form)
+        .await;
+    assert_eq!(response.headers()["location"], "/");
+    assert_eq!(
+        bench.log.lock().unwrap().escalated.len(),
+        1,
+        "one act, for one page"
+    );
+
+    let (viewer, _) = bench.sign_in("vera-token").await;
+    let html = bench.page("/", &viewer).await;
+    for heading in ["within 60 s: alice, carol", "within 60 s: grace, bob"] {
+        assert!(html.contains(heading), "what is taken stands apart: {html}");
+    }
+    assert!(!html.contains("/ack\""), "{html}");
+}
+
+#[actix_web::test]
 async fn a_post_needs_the_csrf_token_our_own_site_and_the_role() {
     let bench = Bench::start().await;
     let id = samples::case(&bench.store, 1, &Sample::default());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::{Context, Handler, ResponseFuture};
 use futures_util::future::BoxFuture;
 use metrics::counter;
+use tokio::sync::watch;
 
 use crate::core::escalation::{Effect, Escalation, Reply};
 use crate::core::ids::PagerName;
@@ -14,6 +15,7 @@ use crate::plugins::pagers::{Pager, PagerError};
 
 use super::Now;
 use super::durable::{Order, Perform, Performed};
+use super::joined::Joined;
 use super::keeper::Keeper;
 use super::messages::{DeliverError, Escalate};
 
@@ -33,10 +35,29 @@ pub struct Pagers {
     pub now: Now,
 }
 
-impl Perform<Escalation> for tokio::sync::watch::Receiver<Arc<Pagers>> {
+/// Performs what Escalations decide.
+pub struct EscalationEffects {
+    pagers: watch::Receiver<Arc<Pagers>>,
+    joined: Joined,
+}
+
+impl EscalationEffects {
+    pub fn new(pagers: watch::Receiver<Arc<Pagers>>) -> Self {
+        Self {
+            pagers,
+            joined: Joined::default(),
+        }
+    }
+}
+
+impl Perform<Escalation> for EscalationEffects {
     fn perform(&self, order: Order<Effect>) -> BoxFuture<'static, Performed> {
-        let pagers = self.borrow().clone();
-        Box::pin(async move { call(&pagers, &order.effect).await })
+        let pagers = self.pagers.borrow().clone();
+        let mut effect = order.effect;
+        if let Effect::Page { page, .. } = &mut effect {
+            **page = self.joined.with_others(page, (pagers.now)());
+        }
+        Box::pin(async move { call(&pagers, &effect).await })
     }
 }
 

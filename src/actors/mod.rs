@@ -16,6 +16,7 @@ pub mod escalator;
 pub mod inbox;
 pub mod intake;
 pub mod intakes;
+mod joined;
 pub mod keeper;
 pub mod mailbox;
 pub mod measure;

@@ -23,7 +23,7 @@ use super::caretaker::{Caretaker, Life, StopAll};
 use super::checkpointer::{Checkpointer, Held, Persist, Written};
 use super::dispatcher::Dispatcher;
 use super::durable::Env;
-use super::escalator::{Escalator, Pagers};
+use super::escalator::{EscalationEffects, Escalator, Pagers};
 use super::intake::{Intake, IntakeEnv};
 use super::intakes::Intakes;
 use super::mailbox::{Mailbox, Slot, mailbox};
@@ -170,7 +170,7 @@ pub fn start(parts: Parts) -> System {
             now: parts.now.clone(),
             store: parts.store.clone(),
             checkpointers: checkpointers.clone(),
-            performer: Arc::new(parts.pagers.clone()),
+            performer: Arc::new(EscalationEffects::new(parts.pagers.clone())),
             newborn: wake_escalations.clone(),
         });
         let (parts, slots) = (parts.clone(), slots.clone());

@@ -75,9 +75,20 @@ pub fn case(store: &FakeStore, nth: u64, sample: &Sample) -> CaseId {
 }
 
 pub fn escalation(store: &FakeStore, id: CaseId, state: &str, urgency: &str, case: Option<CaseId>) {
+    escalation_at(store, id, state, urgency, case, ago(4));
+}
+
+pub fn escalation_at(
+    store: &FakeStore,
+    id: CaseId,
+    state: &str,
+    urgency: &str,
+    case: Option<CaseId>,
+    opened_at: Timestamp,
+) {
     let body = json!({
         "id": id, "kind": if case.is_some() { "case" } else { "operations" }, "case": case,
-        "state": state, "level": 1, "round": 1, "urgency": urgency, "opened_at": ago(4).to_rfc3339(),
+        "state": state, "level": 1, "round": 1, "urgency": urgency, "opened_at": opened_at.to_rfc3339(),
         "partition": 3, "acknowledged_by": (state != "open").then_some("vera"), "resolved_by": null,
         "reason": null, "summary": format!("{}: somebody should look", id.reference()),
         "notes": ["Snoozes of this context were revoked."], "related": [], "url": "", "last_page_at": null,
@@ -86,7 +97,7 @@ pub fn escalation(store: &FakeStore, id: CaseId, state: &str, urgency: &str, cas
     store.put(row(
         Collection::Escalations,
         &id.to_string(),
-        ago(4),
+        opened_at,
         fields,
         &body,
     ));

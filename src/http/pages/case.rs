@@ -228,13 +228,21 @@ async fn act(
         Err(elsewhere) => return elsewhere,
     };
     match perform(http, request, &session, id, payload, act).await {
-        Ok((id, word)) => see_other(&format!("/cases/{id}?done={word}")),
+        // Whoever takes several from the list stays there.
+        Ok(Acted { on_list: true, .. }) => see_other("/"),
+        Ok(Acted { id, word, .. }) => see_other(&format!("/cases/{id}?done={word}")),
         Err(error) => {
             let back =
                 CaseId::parse(id).map_or_else(|| "/".to_owned(), |id| format!("/cases/{id}"));
             error_page(&session, &error, &back)
         }
     }
+}
+
+struct Acted {
+    id: CaseId,
+    word: &'static str,
+    on_list: bool,
 }
 
 async fn perform(
@@ -244,7 +252,7 @@ async fn perform(
     id: &str,
     payload: &mut web::Payload,
     act: Act,
-) -> Result<(CaseId, &'static str), ApiError> {
+) -> Result<Acted, ApiError> {
     let form = Form::read(request, payload).await?;
     admit(session, &form, Role::Responder)?;
     let id = rows::case_id(id, "case")?;
@@ -263,7 +271,11 @@ async fn perform(
             .await
             .map(|()| "noted"),
     }?;
-    Ok((id, word))
+    Ok(Acted {
+        id,
+        word,
+        on_list: form.get("back") == "list",
+    })
 }
 
 type Id = web::Path<String>;

@@ -7,10 +7,12 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use futures_util::future::try_join_all;
 
-use super::view::{self, CaseLine, EscalationLine};
+use super::joined::{self, Group};
+use super::view::{self, CaseLine};
 use super::{Frame, enter, error_page, render};
 use crate::core::case::{CaseView, Outcome};
 use crate::core::machine::Collection;
+use crate::http::access::Role;
 use crate::http::error::ApiError;
 use crate::http::query::Params;
 use crate::http::rows::{self, EscalationRow};
@@ -25,7 +27,8 @@ const MOST: usize = 1_000;
 #[template(path = "operator/list.html")]
 struct ListPage {
     frame: Frame,
-    escalations: Vec<EscalationLine>,
+    groups: Vec<Group>,
+    may_act: bool,
     open: Vec<CaseLine>,
     closed: Vec<CaseLine>,
     /// There is more open than is shown.
@@ -39,6 +42,12 @@ struct ListPage {
     is_filtered: bool,
     /// Toggles the reload.
     auto_link: String,
+}
+
+impl ListPage {
+    fn waiting(&self) -> usize {
+        self.groups.iter().map(|group| group.lines.len()).sum()
+    }
 }
 
 struct Choice {
@@ -95,12 +104,13 @@ async fn page(http: &Http, request: &HttpRequest, session: &Session) -> Result<L
         .next
         .map(|next| format!("{}#closed", link(&filters, ("cursor", &next))));
     let auto_link = link(&filters, ("auto", if is_auto { "" } else { "1" }));
-    let (escalations, more) = escalations(http).await?;
+    let (groups, more) = escalations(http).await?;
     let mut frame = Frame::new("Open work", "/", session);
     frame.auto = is_auto;
     Ok(ListPage {
         frame,
-        escalations,
+        groups,
+        may_act: session.operator.may(Role::Responder),
         is_cut: is_cut || more,
         open: open.iter().map(|case| view::case_line(case, now)).collect(),
         closed: closed
@@ -134,7 +144,7 @@ fn link(filters: &[(&'static str, String)], more: (&str, &str)) -> String {
 }
 
 /// Never filtered: no filter may hide what nobody has taken yet.
-async fn escalations(http: &Http) -> Result<(Vec<EscalationLine>, bool), ApiError> {
+async fn escalations(http: &Http) -> Result<(Vec<Group>, bool), ApiError> {
     let mut open: Vec<EscalationRow> = Vec::new();
     let mut is_cut = false;
     for state in ["open", "acknowledged"] {
@@ -151,11 +161,6 @@ async fn escalations(http: &Http) -> Result<(Vec<EscalationLine>, bool), ApiErro
         )
     });
     let cases = try_join_all(open.iter().map(|row| rows::case(http, row.id))).await?;
-    let now = http.now();
-    let lines = open
-        .iter()
-        .zip(&cases)
-        .map(|(row, case)| view::escalation_line(row, case.as_ref(), now))
-        .collect();
-    Ok((lines, is_cut))
+    let pages: Vec<_> = open.into_iter().zip(cases).collect();
+    Ok((joined::groups(&pages, http.now()), is_cut))
 }

@@ -3,6 +3,7 @@
 
 pub mod case;
 mod form;
+mod joined;
 pub mod list;
 pub mod lists;
 pub mod login;

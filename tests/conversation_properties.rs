@@ -11,10 +11,14 @@ use conversation_support::{Bot, HOUR, rule};
 use proptest::prelude::*;
 use securitybot::core::alert::Severity;
 use securitybot::core::case::Outcome;
-use securitybot::core::conversation::{Answer, Content, Effect, Event, Proof, Reply, Tick};
+use securitybot::core::conversation::effect::{PracticeStep, SnoozeStep};
+use securitybot::core::conversation::{
+    Answer, Content, Effect, Event, Proof, Reply, SnoozeRow, Tick,
+};
 use securitybot::core::ids::CaseId;
-use securitybot::core::machine::{Machine, Settlement};
+use securitybot::core::machine::{Collection, Machine, RowChange, Settlement};
 use securitybot::core::policy::Mode;
+use securitybot::core::record::Record;
 use securitybot::core::text::Untrusted;
 
 #[derive(Clone, Debug)]
@@ -42,6 +46,20 @@ enum Act {
         why: bool,
         user: u8,
     },
+    /// A command, with the reference of a snooze that stands.
+    Command {
+        text: u8,
+        snooze: u8,
+    },
+    PressRequest {
+        answer: u8,
+        user: u8,
+    },
+    SubmitRequest {
+        step: i8,
+        why: bool,
+        user: u8,
+    },
     Redeliver(u8),
     Settle(u8),
     Impossible,
@@ -58,11 +76,15 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(rules, repeat)| Act::Alerts { rules, repeat }),
         5 => (any::<u8>(), 0..2u8, 0..5u8, 0..6u8)
             .prop_map(|(case, back, answer, user)| Act::Press { case, back, answer, user }),
-        3 => (0..12u8, 0..6u8, prop::option::of(any::<u8>()))
+        3 => (0..16u8, 0..6u8, prop::option::of(any::<u8>()))
             .prop_map(|(text, user, refer)| Act::Type { text, user, refer }),
         6 => (any::<u8>(), 0..3u8, 0..2u8, -3..4i8, any::<bool>(), 0..6u8).prop_map(
             |(case, others, back, step, why, user)| Act::Submit { case, others, back, step, why, user }
         ),
+        3 => (0..3u8, any::<u8>()).prop_map(|(text, snooze)| Act::Command { text, snooze }),
+        4 => (prop_oneof![3 => Just(0), 1 => 0..5u8], 0..6u8).prop_map(|(answer, user)| Act::PressRequest { answer, user }),
+        5 => (-1..4i8, any::<bool>(), 0..6u8)
+            .prop_map(|(step, why, user)| Act::SubmitRequest { step, why, user }),
         1 => any::<u8>().prop_map(Act::Redeliver),
         8 => (1..6u8).prop_map(Act::Settle),
         1 => Just(Act::Impossible),
@@ -74,7 +96,18 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-const TEXTS: [&str; 12] = [
+/// The longest that `sudo` may be snoozed.
+const LONGEST: Duration = Duration::from_secs(48 * 3600);
+
+const ANSWERS: [Answer; 5] = [
+    Answer::Yes,
+    Answer::No,
+    Answer::NotSure,
+    Answer::SomeoneElse,
+    Answer::NotMeAfterAll,
+];
+
+const TEXTS: [&str; 16] = [
     "yes",
     "yes, deploying",
     "no",
@@ -87,6 +120,10 @@ const TEXTS: [&str; 12] = [
     "status",
     "[code]",
     "that was me",
+    "snooze 2h",
+    "snooze 4d",
+    "snooze",
+    "test",
 ];
 
 struct Run {
@@ -165,14 +202,7 @@ impl Run {
                     .view(case)
                     .revision
                     .saturating_sub(u32::from(*back));
-                let answer = [
-                    Answer::Yes,
-                    Answer::No,
-                    Answer::NotSure,
-                    Answer::SomeoneElse,
-                    Answer::NotMeAfterAll,
-                ][usize::from(*answer)]
-                .clone();
+                let answer = ANSWERS[usize::from(*answer)].clone();
                 let inbound = self.bot.inbound(Self::user(*user));
                 self.answered(Event::ButtonPressed {
                     inbound,
@@ -227,6 +257,50 @@ impl Run {
                     } else {
                         Untrusted::default()
                     },
+                    proof: Some(Proof::Totp {
+                        step: (*step != 3).then_some(self.step),
+                    }),
+                });
+            }
+            Act::Command { text, snooze } => {
+                let standing: Vec<_> = self.bot.snooze_rows.values().collect();
+                let reference = match standing.len() {
+                    0 => String::new(),
+                    many => standing[usize::from(*snooze) % many].case.reference(),
+                };
+                let text = ["snooze 2h", "snooze 4d", "test"][usize::from(*text)];
+                let text = format!("{text} {reference}");
+                let inbound = self.bot.inbound("alice");
+                self.answered(Event::TextTyped {
+                    inbound,
+                    text: Untrusted::new(text),
+                });
+                self.bot.settle();
+            }
+            Act::PressRequest { answer, user } => {
+                let Some(case) = self.bot.request() else {
+                    return;
+                };
+                let inbound = self.bot.inbound(Self::user(*user));
+                self.answered(Event::ButtonPressed {
+                    inbound,
+                    case,
+                    revision: 0,
+                    answer: ANSWERS[usize::from(*answer)].clone(),
+                });
+            }
+            Act::SubmitRequest { step, why, user } => {
+                let Some(case) = self.bot.request() else {
+                    return;
+                };
+                self.step = self.step.saturating_add_signed(i64::from(*step));
+                let inbound = self.bot.inbound(Self::user(*user));
+                let explanation = if *why { "practising" } else { "" };
+                self.answered(Event::FormSubmitted {
+                    inbound,
+                    case,
+                    ticks: vec![Tick { case, revision: 0 }],
+                    explanation: explanation.into(),
                     proof: Some(Proof::Totp {
                         step: (*step != 3).then_some(self.step),
                     }),
@@ -302,18 +376,42 @@ fn asked_once_and_no_button_lives(bot: &Bot) {
     for (id, content) in &bot.screen {
         let live = matches!(
             content,
-            Content::Question { .. } | Content::ProofForm { .. }
+            Content::Question { .. }
+                | Content::ProofForm { .. }
+                | Content::Practice {
+                    step: PracticeStep::Asked | PracticeStep::Proving,
+                    ..
+                }
+                | Content::Snooze {
+                    step: SnoozeStep::Form,
+                    ..
+                }
         );
         assert!(!live, "{id} still shows {content:?}");
     }
 }
 
+/// No road leads past what the rule allows.
+fn no_snooze_is_longer_than_allowed(bot: &Bot) {
+    let rows = bot.history.iter().flat_map(|seen| &seen.step.rows);
+    for row in rows {
+        if let RowChange::Put(row) = row
+            && row.collection == Collection::Snoozes
+        {
+            let snooze: SnoozeRow = serde_json::from_str(&row.body).unwrap();
+            assert!(snooze.until <= snooze.from.after(LONGEST), "{snooze:?}");
+        }
+    }
+}
+
 fn run(acts: &[Act], enrolled: bool) -> Bot {
+    let mut sudo = rule("sudo");
+    sudo.snooze_max = Some(LONGEST);
     let mut shadow = rule("shadow");
     shadow.mode = Mode::Shadow;
     let mut page = rule("page");
     page.mode = Mode::Page;
-    let mut bot = Bot::unenrolled("employee/alice", vec![shadow, page]);
+    let mut bot = Bot::unenrolled("employee/alice", vec![shadow, page, sudo]);
     // Over whole histories, once: each violation names its step.
     bot.check_each = false;
     if enrolled {
@@ -332,6 +430,7 @@ fn run(acts: &[Act], enrolled: bool) -> Bot {
     bot.wait(200 * HOUR);
     bot.all_ended();
     assert!(bot.state.open_cases().next().is_none());
+    no_snooze_is_longer_than_allowed(&bot);
     if !acts.iter().any(|act| matches!(act, Act::Impossible)) {
         asked_once_and_no_button_lives(&bot);
     }
@@ -358,6 +457,7 @@ fn the_random_histories_reach_every_outcome_worth_reaching() {
     let mut runner = TestRunner::deterministic();
     let mut reached = std::collections::BTreeSet::new();
     let mut late = 0;
+    let mut commands = std::collections::BTreeSet::new();
     for _ in 0..80 {
         let acts = prop::collection::vec(act(), 40..60)
             .new_tree(&mut runner)
@@ -365,6 +465,9 @@ fn the_random_histories_reach_every_outcome_worth_reaching() {
             .current();
         let bot = run(&acts, true);
         reached.extend(bot.rows.values().filter_map(|view| view.outcome));
+        let by_code = |r: &&&Record| r.event == "snooze_lengthened" || r.detail.contains("proved");
+        let records = bot.records();
+        commands.extend(records.iter().filter(by_code).map(|r| r.event.clone()));
         late += bot.pages().iter().filter(|page| page.round > 1).count();
     }
     for outcome in [
@@ -384,6 +487,9 @@ fn the_random_histories_reach_every_outcome_worth_reaching() {
             "{} was never reached",
             outcome.name()
         );
+    }
+    for proved in ["snooze_lengthened", "practice_ended"] {
+        assert!(commands.contains(proved), "{proved} was never reached");
     }
     assert!(late > 0, "no late no was ever seen");
 }

@@ -2,7 +2,8 @@
 //! against guessing: an ambiguous text that counts as a yes lets an intruder through.
 #![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
-use securitybot::core::answer::{Command, Verdict, parse};
+use securitybot::core::answer::{Verdict, parse};
+use securitybot::core::command::Command;
 use securitybot::core::text::Untrusted;
 
 fn read(text: &str) -> (Verdict, String) {

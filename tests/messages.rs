@@ -201,6 +201,7 @@ fn everything() -> Vec<(String, Content)> {
         Content::Status {
             open: open(),
             snoozes: vec![StatusSnooze {
+                reference: K7Q2M.to_owned(),
                 rule: HOSTILE.to_owned(),
                 context: vec![("host".to_owned(), HOSTILE.into())],
                 until: at("2026-11-25T06:02:00Z"),

@@ -8,6 +8,9 @@ use super::ids::{RuleName, SourceId};
 use super::text::Untrusted;
 use super::time::Timestamp;
 
+/// The rule of the question people practise with: no alert may pass for it.
+pub const PRACTICE_RULE: &str = "practice";
+
 /// How bad it would be. Ordered: `Low < Medium < High < Critical`. Missing means medium.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

@@ -2,6 +2,8 @@
 //! sure or somebody else is [`Verdict::Ambiguous`] or [`Verdict::Nothing`], and gets a question back.
 //! Failure prevented: "I did not say yes" counted as a yes, "no problem, that was me" as a denial.
 
+use super::command::{Command, command};
+use super::ids::is_reference;
 use super::text::Untrusted;
 
 /// An explanation longer than this is cut; it is shown to operators in one piece.
@@ -19,14 +21,6 @@ pub struct Typed {
     pub rest: Untrusted,
     /// A code was typed into the chat; it has been taken out.
     pub had_code: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    Help,
-    Hi,
-    Status,
-    Report,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +161,8 @@ pub fn parse(text: &Untrusted, known: &[String]) -> Typed {
     let plain = text.plain(4 * MAX_EXPLANATION_CHARS);
     let had_code = plain.contains("[code]");
     let words = words(&plain.replace("[code]", " "));
+    let all: Vec<String> = words.iter().map(|w| w.key.clone()).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let mut references = Vec::new();
     let mut kept = Vec::new();
     let mut stray_reference = false;
@@ -182,7 +178,7 @@ pub fn parse(text: &Untrusted, known: &[String]) -> Typed {
         }
     }
     let keys: Vec<&str> = kept.iter().map(|w| w.key.as_str()).collect();
-    let command = command(&keys);
+    let command = command(&keys, &all);
     let (verdict, used) = verdict(&kept, &keys);
     let rest = kept[used.min(kept.len())..]
         .iter()
@@ -281,22 +277,8 @@ fn words(plain: &str) -> Vec<Word> {
 fn reference(word: &Word) -> Option<(String, bool)> {
     let bare = word.shown.trim_matches(|c: char| !c.is_alphanumeric());
     let code = bare.to_ascii_uppercase();
-    let in_alphabet = code.len() == 5
-        && code
-            .bytes()
-            .all(|b| b"23456789ABCDEFGHJKMNPQRSTVWXYZ".contains(&b));
     let certain = bare == code && code.bytes().any(|b| b.is_ascii_digit());
-    in_alphabet.then_some((code, certain))
-}
-
-fn command(keys: &[&str]) -> Option<Command> {
-    match keys {
-        ["help"] => Some(Command::Help),
-        ["hi" | "hello" | "hey"] => Some(Command::Hi),
-        ["status"] => Some(Command::Status),
-        ["report"] => Some(Command::Report),
-        _ => None,
-    }
+    is_reference(bare).then_some((code, certain))
 }
 
 /// The meaning, and how many words at the start made it.

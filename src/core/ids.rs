@@ -72,6 +72,14 @@ const REFERENCE_ALPHABET: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Five characters stand in chat, form and page.
 const REFERENCE_LENGTH: usize = 5;
 
+/// Whether a word has the shape of a reference code, in any case of letters.
+pub fn is_reference(word: &str) -> bool {
+    word.len() == REFERENCE_LENGTH
+        && word
+            .bytes()
+            .all(|b| REFERENCE_ALPHABET.contains(&b.to_ascii_uppercase()))
+}
+
 /// One case, and the escalation it may have: a UUIDv7, so that ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

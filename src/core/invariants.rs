@@ -10,7 +10,7 @@ use super::conversation::{
 use super::employee::Directory;
 use super::ids::CaseId;
 use super::machine::{Collection, RowChange, Settlement, Step};
-use super::record::Who;
+use super::record::{Record, Who};
 use super::time::Timestamp;
 
 /// One committed step: what happened, when, and what came of it.
@@ -236,7 +236,7 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
                 let Event::FormSubmitted {
                     ticks,
                     case,
-                    proof: Some(Proof::Totp { step: Some(step) }),
+                    proof: Some(Proof::Totp { step: Some(_) }),
                     ..
                 } = &seen.event
                 else {
@@ -249,23 +249,36 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
                 if !ticked && !implied {
                     return broken(P5, at, format!("{} was not ticked", view.reference));
                 }
-                if last_step.is_some_and(|last| *step <= last) {
-                    return broken(P5, at, format!("code step {step} was used twice"));
-                }
             }
         }
-        if let (
-            true,
-            Event::FormSubmitted {
-                proof: Some(Proof::Totp { step }),
+        if proved || by_command(&seen.step).is_some() {
+            let Event::FormSubmitted {
+                inbound,
+                proof: Some(Proof::Totp { step: Some(step) }),
                 ..
-            },
-        ) = (proved, &seen.event)
-        {
-            last_step = *step;
+            } = &seen.event
+            else {
+                return broken(P5, at, "a command was proved by nothing");
+            };
+            let owner = directory.by_chat(&inbound.from).map(|person| &person.id);
+            if owner.is_none() || owner != seen.step.next.employee() {
+                return broken(P5, at, "a command was proved by somebody else");
+            }
+            if last_step.is_some_and(|last| *step <= last) {
+                return broken(P5, at, format!("code step {step} was used twice"));
+            }
+            last_step = Some(*step);
         }
     }
     Ok(())
+}
+
+/// What a command did with a code: lengthened a snooze, finished practice.
+fn by_command(step: &Step<Conversation>) -> Option<&Record> {
+    step.records.iter().find(|record| {
+        record.event == "snooze_lengthened"
+            || (record.event == "practice_ended" && record.detail.contains("proved"))
+    })
 }
 
 /// The challenge of a push that was approved by this event.
@@ -280,7 +293,7 @@ fn pushed(event: &Event) -> Option<CaseId> {
 }
 
 /// P7: a snooze begins only with a verified yes of the same commit, for the same employee, rule and
-/// context; it ends; a denial in its context ends it in the same commit; it hides only what came after it.
+/// context; it is lengthened only by a code, while it stands, and stays the same snooze; it ends; a denial in its context ends it in the same commit; it hides only what came after it.
 pub fn only_a_verified_yes_snoozes(history: &[Observed]) -> Verdict {
     const P7: &str = "P7";
     let mut standing: BTreeMap<String, (SnoozeRow, String)> = BTreeMap::new();
@@ -306,6 +319,22 @@ pub fn only_a_verified_yes_snoozes(history: &[Observed]) -> Verdict {
                 let sound = snooze.from == seen.now && snooze.until > snooze.from;
                 if !made || !sound || snooze.context.is_empty() {
                     return broken(P7, at, "a snooze without a verified yes");
+                }
+            }
+            if let Some((before, known)) = standing.get(&snooze.id) {
+                let same = SnoozeRow {
+                    until: before.until,
+                    suppressed: before.suppressed,
+                    lengthened_at: before.lengthened_at,
+                    ..snooze.clone()
+                };
+                let lengthened = before.until < snooze.until
+                    && seen.now < before.until
+                    && snooze.lengthened_at == Some(seen.now)
+                    && has_record(&seen.step, snooze.case, "snooze_lengthened");
+                if same != *before || *known != key || !(before.until == snooze.until || lengthened)
+                {
+                    return broken(P7, at, "a snooze became another, or longer without a code");
                 }
             }
             standing.insert(snooze.id.clone(), (snooze, key));

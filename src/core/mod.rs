@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod answer;
 pub mod case;
+pub mod command;
 pub mod context;
 pub mod conversation;
 pub mod employee;

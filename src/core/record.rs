@@ -30,7 +30,7 @@ impl Who {
 
 /// One transition. `event` is a stable snake_case past tense: `case_opened`, `alert_folded`,
 /// `question_sent`, `answer_given`, `code_refused`, `case_closed`, `snooze_created`,
-/// `escalation_opened`, `page_sent`, `escalation_acknowledged` ...
+/// `snooze_lengthened`, `escalation_opened`, `page_sent`, `escalation_acknowledged` ...
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     #[serde(with = "rfc3339")]

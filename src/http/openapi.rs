@@ -256,7 +256,7 @@ fn schemas() -> Value {
         "Escalations": list("Escalation", "escalations"),
         "Snooze": object(json!({
             "id": text, "employee": text, "rule": text, "context": words, "severity": severity,
-            "case": text, "from": time, "until": time, "suppressed": number,
+            "case": text, "from": time, "until": time, "suppressed": number, "lengthened_at": maybe,
         })),
         "Snoozes": list("Snooze", "snoozes"),
         "Rollup": object(json!({

@@ -99,6 +99,8 @@ pub struct SnoozeRow {
     pub until: Timestamp,
     #[serde(default)]
     pub suppressed: u64,
+    #[serde(default, deserialize_with = "maybe_instant")]
+    pub lengthened_at: Option<Timestamp>,
 }
 
 impl SnoozeRow {
@@ -107,6 +109,7 @@ impl SnoozeRow {
             "id": self.id, "employee": self.employee, "rule": self.rule, "context": self.context,
             "severity": self.severity, "case": self.case, "from": self.from.to_rfc3339(),
             "until": self.until.to_rfc3339(), "suppressed": self.suppressed,
+            "lengthened_at": self.lengthened_at.map(Timestamp::to_rfc3339),
         })
     }
 }
@@ -127,6 +130,11 @@ pub fn rollups(params: &Params) -> Result<RowQuery, ApiError> {
         None => ("rollup", ANY.to_owned()),
     };
     params.rows(Collection::Documents, vec![field])
+}
+
+fn maybe_instant<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(d)?;
+    Ok(text.as_deref().and_then(Timestamp::parse_rfc3339))
 }
 
 /// Machines may store instants as milliseconds or as RFC 3339.

@@ -3,8 +3,9 @@
 
 use crate::core::alert::Severity;
 use crate::core::case::Outcome;
-use crate::core::conversation::effect::{Form, Question};
+use crate::core::conversation::effect::{Form, PracticeStep, Question, SnoozeStep};
 use crate::core::conversation::{Answer, Content, Outgoing};
+use crate::core::ids::CaseId;
 use crate::core::policy::Explanation;
 use crate::core::text::Untrusted;
 
@@ -55,7 +56,13 @@ fn compose(outgoing: &Outgoing, sections: Sections, zone: &Zone) -> Rendered {
     }
     paragraphs(&mut blocks, &sections.text);
     match content {
-        Content::Question { question } | Content::ProofForm { question, .. } => {
+        Content::Question { question }
+        | Content::ProofForm { question, .. }
+        | Content::Practice {
+            step: PracticeStep::Asked | PracticeStep::Proving,
+            question,
+            ..
+        } => {
             facts(&mut blocks, question, zone);
             evidence(&mut blocks, question);
         }
@@ -76,7 +83,7 @@ fn compose(outgoing: &Outgoing, sections: Sections, zone: &Zone) -> Rendered {
         revision: question_of(content).map_or(0, |q| q.revision),
         blocks,
         buttons: buttons(content),
-        form: form(content),
+        form: form(outgoing),
         notification: sections.notification,
         loud: first_sight && outgoing.urgency >= Severity::High,
         quiet: matches!(content, Content::Ended { .. } | Content::ProofForm { .. }),
@@ -180,12 +187,20 @@ fn buttons(content: &Content) -> Vec<Button> {
         ]
     };
     match content {
-        Content::Question { .. } => {
+        Content::Question { .. }
+        | Content::Practice {
+            step: PracticeStep::Asked,
+            ..
+        } => {
             let mut all = vec![button(Answer::Yes, "Yes, that was me")];
             all.extend(not_yes());
             all
         }
-        Content::ProofForm { .. } => not_yes().into(),
+        Content::ProofForm { .. }
+        | Content::Practice {
+            step: PracticeStep::Proving,
+            ..
+        } => not_yes().into(),
         Content::Ended { ended, .. }
             if ended.outcome == Outcome::Verified
                 && ended.not_me_until.is_some()
@@ -197,30 +212,59 @@ fn buttons(content: &Content) -> Vec<Button> {
     }
 }
 
-fn form(content: &Content) -> Option<RenderedForm> {
-    let Content::ProofForm { question, form } = content else {
-        return None;
-    };
-    let required = form.explanation == Explanation::Required;
-    let explanation_label = match required {
-        true => "Why did you do it? A few words are enough",
-        false => "Why did you do it? (if you like)",
-    };
-    Some(RenderedForm {
-        case: question.case,
-        revision: question.revision,
-        explanation_label: explanation_label.to_owned(),
-        explanation_required: required,
-        explanation: form
-            .given
-            .as_ref()
-            .map_or_else(String::new, |given| given.plain(GIVEN_CHARS)),
+const WHY: &str = "Why did you do it? A few words are enough";
+const WHY_IF_YOU_LIKE: &str = "Why did you do it? (if you like)";
+const WHY_LONGER: &str = "Why do you need it longer? (if you like)";
+
+fn form(outgoing: &Outgoing) -> Option<RenderedForm> {
+    match &outgoing.content {
+        Content::ProofForm { question, form } => {
+            let required = form.explanation == Explanation::Required;
+            let why = if required { WHY } else { WHY_IF_YOU_LIKE };
+            Some(RenderedForm {
+                revision: question.revision,
+                explanation_required: required,
+                takes_code: form.code,
+                push_label: form.push.then(|| "Approve on my phone".to_owned()),
+                ticks: ticks(form),
+                ..code_form(question.case, why, form.given.as_ref())
+            })
+        }
+        Content::Practice {
+            step: PracticeStep::Proving,
+            question,
+            given,
+        } => Some(RenderedForm {
+            explanation_required: true,
+            ..code_form(question.case, WHY, given.as_ref())
+        }),
+        Content::Snooze {
+            step: SnoozeStep::Form,
+            ..
+        } => Some(code_form(outgoing.case?, WHY_LONGER, None)),
+        _ => None,
+    }
+}
+
+/// A form for one thing, which a code proves.
+fn code_form(case: CaseId, why: &str, given: Option<&Untrusted>) -> RenderedForm {
+    RenderedForm {
+        case,
+        revision: 0,
+        explanation_label: why.to_owned(),
+        explanation_required: false,
+        explanation: given.map_or_else(String::new, |given| given.plain(GIVEN_CHARS)),
         code_label: "The 6-digit code from your authenticator app".to_owned(),
         submit_label: "Confirm".to_owned(),
-        takes_code: form.code,
-        push_label: form.push.then(|| "Approve on my phone".to_owned()),
-        ticks: ticks(form),
-    })
+        takes_code: true,
+        push_label: None,
+        ticks: vec![RenderedTick {
+            case,
+            revision: 0,
+            label: String::new(),
+            ticked: true,
+        }],
+    }
 }
 
 fn ticks(form: &Form) -> Vec<RenderedTick> {

@@ -5,7 +5,8 @@ use crate::core::alert::Severity;
 use crate::core::case::Outcome;
 use crate::core::conversation::Content;
 use crate::core::conversation::effect::{
-    CodeRefusal, Ended, Form, OpenQuestion, Question, StatusSnooze, TickOption, Unclear,
+    CodeRefusal, Ended, Form, OpenQuestion, PracticeStep, Question, SnoozeStep, StatusSnooze,
+    TickOption, Unclear,
 };
 use crate::core::ids::CaseId;
 use crate::core::policy::Explanation;
@@ -96,6 +97,47 @@ pub(super) fn of(name: &str) -> Vec<Content> {
         "report_taken" => [None, Some(text())]
             .map(|reference| Content::ReportTaken { reference })
             .into(),
+        "snooze" => [
+            SnoozeStep::NoSnooze,
+            SnoozeStep::HowLong,
+            SnoozeStep::WhichOne,
+            SnoozeStep::AtCap,
+            SnoozeStep::NoCode,
+            SnoozeStep::Form,
+            SnoozeStep::Lengthened,
+            SnoozeStep::Over,
+        ]
+        .into_iter()
+        .flat_map(|step| {
+            [false, true].map(|full| Content::Snooze {
+                step,
+                snoozes: full.then(snooze).into_iter().collect(),
+                asked: full.then(text),
+                until: full.then_some(NOON),
+                capped: full,
+            })
+        })
+        .collect(),
+        "practice" => [
+            PracticeStep::Asked,
+            PracticeStep::Proving,
+            PracticeStep::Verified,
+            PracticeStep::Denied,
+            PracticeStep::NotSure,
+            PracticeStep::SomeoneElse,
+            PracticeStep::NoFactor,
+            PracticeStep::ByPush,
+            PracticeStep::Over,
+        ]
+        .into_iter()
+        .flat_map(|step| {
+            questions().map(move |question| Content::Practice {
+                step,
+                question,
+                given: None,
+            })
+        })
+        .collect(),
         "factor_enrolled" => [None, Some(text())]
             .map(|by_operator| Content::FactorEnrolled { by_operator })
             .into(),
@@ -199,6 +241,7 @@ fn lists() -> [Vec<OpenQuestion>; 2] {
 
 fn snooze() -> StatusSnooze {
     StatusSnooze {
+        reference: text(),
         rule: text(),
         context: vec![("host".to_owned(), "sample".into())],
         until: NOON,

@@ -10,7 +10,7 @@ use minijinja::{Environment, UndefinedBehavior, Value};
 use super::{Zone, samples};
 
 /// The template of each [`Content::name`](crate::core::conversation::Content::name).
-const EMBEDDED: [(&str, &str); 18] = [
+const EMBEDDED: [(&str, &str); 20] = [
     ("greeting", include_str!("templates/greeting.txt")),
     ("question", include_str!("templates/question.txt")),
     ("proof_form", include_str!("templates/proof_form.txt")),
@@ -30,6 +30,8 @@ const EMBEDDED: [(&str, &str); 18] = [
     ("status", include_str!("templates/status.txt")),
     ("report_which", include_str!("templates/report_which.txt")),
     ("report_taken", include_str!("templates/report_taken.txt")),
+    ("snooze", include_str!("templates/snooze.txt")),
+    ("practice", include_str!("templates/practice.txt")),
     (
         "factor_enrolled",
         include_str!("templates/factor_enrolled.txt"),

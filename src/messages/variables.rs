@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::core::alert::Severity;
 use crate::core::conversation::Content;
-use crate::core::conversation::effect::{Ended, OpenQuestion, Question};
+use crate::core::conversation::effect::{Ended, OpenQuestion, Question, StatusSnooze};
 use crate::core::policy::Explanation;
 use crate::core::text::Untrusted;
 
@@ -29,7 +29,8 @@ pub(super) fn question_of(content: &Content) -> Option<&Question> {
         | Content::ProofForm { question, .. }
         | Content::Ended { question, .. }
         | Content::Reminder { question, .. }
-        | Content::Told { question, .. } => Some(question),
+        | Content::Told { question, .. }
+        | Content::Practice { question, .. } => Some(question),
         _ => None,
     }
 }
@@ -92,25 +93,9 @@ pub(super) fn variables(content: &Content, zone: &Zone) -> Variables {
             snoozes,
             enrolled,
         } => {
-            let snoozes: Vec<_> = snoozes
-                .iter()
-                .take(MOST_LISTED)
-                .map(|snooze| {
-                    let place: Vec<_> = snooze
-                        .context
-                        .iter()
-                        .map(|(_, value)| value.line(WORD_CHARS))
-                        .collect();
-                    json!({
-                        "rule": word(&snooze.rule),
-                        "where": place.join(", "),
-                        "until": zone.moment(snooze.until),
-                    })
-                })
-                .collect();
             known.extend([
                 ("open", listed(open, zone)),
-                ("snoozes", json!(snoozes)),
+                ("snoozes", snoozed(snoozes, zone)),
                 ("enrolled", json!(enrolled)),
                 ("zone", json!(zone.label)),
             ]);
@@ -123,6 +108,25 @@ pub(super) fn variables(content: &Content, zone: &Zone) -> Variables {
         Content::ReportTaken { reference } => {
             known.extend([("reference", json!(reference.as_deref().map(word)))]);
         }
+        Content::Snooze {
+            step,
+            snoozes,
+            asked,
+            until,
+            capped,
+        } => {
+            let snoozes = snoozed(snoozes, zone);
+            known.extend([
+                ("step", json!(step)),
+                ("one", json!(snoozes.get(0))),
+                ("snoozes", snoozes),
+                ("asked", json!(asked.as_deref().map(word))),
+                ("until", json!(until.map(|at| zone.moment(at)))),
+                ("capped", json!(capped)),
+                ("zone", json!(zone.label)),
+            ]);
+        }
+        Content::Practice { step, .. } => known.extend([("step", json!(step))]),
         Content::FactorEnrolled { by_operator } => {
             known.extend([("by_operator", json!(by_operator.as_deref().map(word)))]);
         }
@@ -179,6 +183,23 @@ fn end_of(question: &Question, ended: &Ended, zone: &Zone) -> Variables {
 /// Names, too, may come from outside (rules from producers, people from a directory).
 fn word(text: &str) -> Value {
     json!(Untrusted::from(text).line(WORD_CHARS))
+}
+
+fn snoozed(snoozes: &[StatusSnooze], zone: &Zone) -> Value {
+    let shown = |snooze: &StatusSnooze| {
+        let place: Vec<_> = snooze
+            .context
+            .iter()
+            .map(|(_, value)| value.line(WORD_CHARS))
+            .collect();
+        json!({
+            "reference": word(&snooze.reference),
+            "rule": word(&snooze.rule),
+            "where": place.join(", "),
+            "until": zone.moment(snooze.until),
+        })
+    };
+    snoozes.iter().take(MOST_LISTED).map(shown).collect()
 }
 
 fn listed(questions: &[OpenQuestion], zone: &Zone) -> Value {

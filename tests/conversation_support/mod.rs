@@ -432,6 +432,32 @@ impl Bot {
         reply
     }
 
+    /// The practice question or the longer snooze that was shown last.
+    pub fn request(&self) -> Option<CaseId> {
+        let is_request =
+            |c: &Content| matches!(c, Content::Practice { .. } | Content::Snooze { .. });
+        let shown = self.sent.iter().rev().find(|m| is_request(&m.content))?;
+        shown.case
+    }
+
+    /// Its form.
+    pub fn submit_request(&mut self, why: &str, step: Option<u64>) -> Reply {
+        let case = self.request().unwrap();
+        self.submit_ticks(case, &[(case, 0)], why, Some(Proof::Totp { step }))
+    }
+
+    /// One of its buttons.
+    pub fn press_request(&mut self, answer: Answer) -> Reply {
+        self.now = self.now.after(Duration::from_secs(1));
+        let case = self.request().unwrap();
+        self.press_revision(case, 0, answer)
+    }
+
+    /// What was said last.
+    pub fn last_said(&self) -> &Content {
+        &self.sent.last().unwrap().content
+    }
+
     /// *Approve on my phone*, with these ticks.
     pub fn ask_push(&mut self, case: CaseId, ticks: &[CaseId]) -> Reply {
         self.now = self.now.after(Duration::from_secs(1));

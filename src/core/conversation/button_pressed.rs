@@ -17,6 +17,9 @@ impl Turn<'_> {
         revision: u32,
         answer: &Answer,
     ) -> Reply {
+        if let Some(reply) = self.request_pressed(inbound, id, revision, answer) {
+            return reply;
+        }
         let Some(case) = self.next.cases.get(&id) else {
             if !self.may_answer(inbound, None) {
                 return self.refuse_stranger(None);

@@ -13,6 +13,9 @@ use super::turn::Turn;
 impl Turn<'_> {
     pub fn time_passed(&mut self) {
         let now = self.now();
+        if self.next.request.as_ref().is_some_and(|r| r.until <= now) {
+            self.end_request();
+        }
         let due: Vec<CaseId> = self
             .next
             .open_cases()

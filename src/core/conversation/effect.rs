@@ -168,6 +168,25 @@ pub enum Content {
     ReportTaken {
         reference: Option<String>,
     },
+    /// `snooze 2h`: the form that lengthens one, what came of it, or why there is none.
+    Snooze {
+        step: SnoozeStep,
+        /// The one it is about; all that stand while it is not clear which.
+        snoozes: Vec<StatusSnooze>,
+        /// As it was typed: `2h`.
+        asked: Option<String>,
+        /// Lengthened until then, once it is proved.
+        until: Option<Timestamp>,
+        /// The rule allows less than was asked for.
+        capped: bool,
+    },
+    /// `test`: the practice question, in whatever state it is. It looks like a question and is no case.
+    Practice {
+        step: PracticeStep,
+        question: Box<Question>,
+        /// What was typed already.
+        given: Option<Untrusted>,
+    },
     FactorEnrolled {
         by_operator: Option<String>,
     },
@@ -193,6 +212,8 @@ impl Content {
             Self::Status { .. } => "status",
             Self::ReportWhich { .. } => "report_which",
             Self::ReportTaken { .. } => "report_taken",
+            Self::Snooze { .. } => "snooze",
+            Self::Practice { .. } => "practice",
             Self::FactorEnrolled { .. } => "factor_enrolled",
             Self::Unlocked => "unlocked",
         }
@@ -276,9 +297,49 @@ pub struct OpenQuestion {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusSnooze {
+    /// Of the case whose verified yes made it.
+    #[serde(default)]
+    pub reference: String,
     pub rule: String,
     pub context: Vec<(String, Untrusted)>,
     pub until: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnoozeStep {
+    /// Nothing of theirs is snoozed.
+    NoSnooze,
+    /// It was not said, or not plainly, how much longer.
+    HowLong,
+    WhichOne,
+    /// It lasts as long as its rule allows already.
+    AtCap,
+    /// Its rule takes no code.
+    NoCode,
+    /// The form waits for the code.
+    Form,
+    Lengthened,
+    /// The form is over: too late, replaced, or the snooze ended meanwhile.
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PracticeStep {
+    Asked,
+    /// A yes waits for its code.
+    Proving,
+    Verified,
+    Denied,
+    NotSure,
+    SomeoneElse,
+    /// A yes without a second factor.
+    NoFactor,
+    /// A yes that only a push could prove.
+    ByPush,
+    /// Too late, replaced, or locked after wrong codes.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

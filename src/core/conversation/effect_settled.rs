@@ -53,6 +53,7 @@ impl Turn<'_> {
             return;
         };
         match &sent.content {
+            content if is_request(content) => self.request_sent(sent, receipt),
             Content::Question { question } => {
                 self.question_sent(id, question.revision, false, receipt);
             }
@@ -151,6 +152,9 @@ impl Turn<'_> {
         let Some(id) = sent.case else {
             return;
         };
+        if is_request(&sent.content) {
+            return;
+        }
         let waits = self
             .next
             .cases
@@ -170,6 +174,9 @@ impl Turn<'_> {
         let Some(id) = message.case else {
             return;
         };
+        if is_request(&message.content) {
+            return self.request_not_edited(message);
+        }
         let detail = format!("{}: {reason}", message.content.name());
         self.record(id, "message_failed", Who::Bot, detail);
         let Some(case) = self.next.cases.get(&id) else {
@@ -180,4 +187,9 @@ impl Turn<'_> {
             self.say(Some(id), content);
         }
     }
+}
+
+/// It belongs to what was asked for by a command, and to no case.
+fn is_request(content: &Content) -> bool {
+    matches!(content, Content::Practice { .. } | Content::Snooze { .. })
 }

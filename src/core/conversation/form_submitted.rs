@@ -13,7 +13,7 @@ use crate::core::text::Untrusted;
 use super::effect::{CodeRefusal, Content};
 use super::event::{Inbound, Proof, Reply, Tick};
 use super::open_case::{Case, Phase};
-use super::pages::End;
+use super::pages::{self, End};
 use super::push_requested::NO_FACTOR;
 use super::turn::Turn;
 
@@ -22,6 +22,8 @@ const WRONG_CODES: u32 = 5;
 const FIRST_LOCK: Duration = Duration::from_secs(60 * 60);
 /// Doubling stops here: a lock ends by itself within a day.
 const LONGEST_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LOCKED: &str = "Codes are locked for now; the security team has been told.";
+pub const EXPLAIN: &str = "Please say in a few words what it was for. The code has not been used.";
 /// TOTP, RFC 6238.
 const TOTP: &str = "totp";
 
@@ -34,6 +36,9 @@ impl Turn<'_> {
         explanation: &Untrusted,
         proof: Option<&Proof>,
     ) -> Reply {
+        if let Some(reply) = self.request_submitted(inbound, id, explanation, proof) {
+            return reply;
+        }
         let (ticks, explanation) = match self.form_came(inbound, id, ticks, explanation) {
             Ok(came) => came,
             Err(reply) => return reply,
@@ -43,21 +48,58 @@ impl Turn<'_> {
                 "A code is not enough for this: please use the button that sends a request to your phone.",
             );
         }
-        match proof {
-            None => refused("Please enter the code from your authenticator app."),
-            Some(Proof::Unavailable { reason }) => {
-                self.record(id, "code_unchecked", self.employee_did(), reason.clone());
-                refused("The code could not be checked right now. Please try again in a minute.")
-            }
-            Some(Proof::Totp { step: None }) => self.code_refused(id, &ticks, CodeRefusal::Wrong),
-            Some(Proof::Totp { step: Some(step) }) => {
-                if self.next.last_step.is_some_and(|last| *step <= last) {
-                    return self.code_refused(id, &ticks, CodeRefusal::AlreadyUsed);
-                }
-                self.next.last_step = Some(*step);
-                self.next.refused = 0;
+        match self.use_code(Some(id), &ticks, proof) {
+            Ok(()) => {
                 self.code_accepted(&ticks, &explanation);
                 Reply::Taken
+            }
+            Err(reply) => reply,
+        }
+    }
+
+    /// The one way in which a code is used: `Ok`, and it never counts again; else it is counted as refused,
+    /// and that is the answer. `case`: the question whose form it came in; `None`: the open request's.
+    pub fn use_code(
+        &mut self,
+        case: Option<CaseId>,
+        ticks: &[Tick],
+        proof: Option<&Proof>,
+    ) -> Result<(), Reply> {
+        let step = match proof {
+            None => {
+                return Err(refused(
+                    "Please enter the code from your authenticator app.",
+                ));
+            }
+            Some(Proof::Unavailable { reason }) => {
+                self.record_code(case, "code_unchecked", reason);
+                return Err(refused(
+                    "The code could not be checked right now. Please try again in a minute.",
+                ));
+            }
+            Some(Proof::Totp { step }) => step,
+        };
+        let why = match step {
+            None => CodeRefusal::Wrong,
+            Some(step) if self.next.last_step.is_some_and(|last| *step <= last) => {
+                CodeRefusal::AlreadyUsed
+            }
+            Some(step) => {
+                self.next.last_step = Some(*step);
+                self.next.refused = 0;
+                return Ok(());
+            }
+        };
+        Err(self.code_refused(case, ticks, why))
+    }
+
+    fn record_code(&mut self, case: Option<CaseId>, event: &str, detail: &str) {
+        match (case, &self.next.request) {
+            (Some(id), _) => self.record(id, event, self.employee_did(), detail),
+            (None, request) => {
+                let what = request.as_ref().map_or("no question", |r| r.name());
+                let detail = format!("{detail} (for {what})");
+                self.record_person(event, self.employee_did(), detail);
             }
         }
     }
@@ -109,7 +151,7 @@ impl Turn<'_> {
         self.end_unproved(&unproved, locked);
         if ticks.is_empty() {
             return Err(if locked {
-                refused("Codes are locked for now; the security team has been told.")
+                refused(LOCKED)
             } else {
                 Reply::Taken
             });
@@ -180,9 +222,7 @@ impl Turn<'_> {
             })
         });
         if missing {
-            return Err(refused(
-                "Please say in a few words what it was for. The code has not been used.",
-            ));
+            return Err(refused(EXPLAIN));
         }
         // Kept from here on: a wrong code does not cost the words.
         for tick in ticks {
@@ -229,14 +269,14 @@ impl Turn<'_> {
     }
 
     /// Told, counted; the fifth ends the cases on the form and locks.
-    fn code_refused(&mut self, id: CaseId, ticks: &[Tick], why: CodeRefusal) -> Reply {
+    fn code_refused(&mut self, id: Option<CaseId>, ticks: &[Tick], why: CodeRefusal) -> Reply {
         self.next.refused += 1;
         let left = WRONG_CODES.saturating_sub(self.next.refused);
         let detail = match why {
             CodeRefusal::AlreadyUsed => "the code, or a later one, was used already",
             _ => "wrong code",
         };
-        self.record(id, "code_refused", self.employee_did(), detail);
+        self.record_code(id, "code_refused", detail);
         if left > 0 {
             let tries = if left == 1 { "try is" } else { "tries are" };
             return refused(&match why {
@@ -248,8 +288,9 @@ impl Turn<'_> {
         }
         self.lock();
         let mut on_form: Vec<CaseId> = ticks.iter().map(|tick| tick.case).collect();
-        if !on_form.contains(&id) {
-            on_form.push(id);
+        on_form.extend(id.filter(|id| ticks.iter().all(|tick| tick.case != *id)));
+        if id.is_none() {
+            self.raise_lock();
         }
         for case in on_form {
             let end = End::because(
@@ -273,6 +314,21 @@ impl Turn<'_> {
             },
         );
         refused("That was one wrong code too many; the security team has been told.")
+    }
+
+    /// No case of theirs ends by this lock, so it is paged by itself: somebody may be guessing.
+    fn raise_lock(&mut self) {
+        let what = self
+            .next
+            .request
+            .as_ref()
+            .map_or("no question", |r| r.name());
+        let who = self.next.employee().map(ToString::to_string);
+        let because = format!("gave {WRONG_CODES} wrong codes for {what}");
+        let (id, who) = (self.new_id(), who.unwrap_or_default());
+        self.births
+            .push(pages::locked(id, &who, &because, &self.cx.world.policy));
+        self.end_request();
     }
 
     fn lock(&mut self) {

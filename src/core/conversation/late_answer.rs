@@ -116,6 +116,14 @@ impl Turn<'_> {
             .collect()
     }
 
+    /// Which of the questions that ended lately was it?
+    pub fn report_which(&mut self) -> Reply {
+        let closed = self.deniable();
+        let recent = closed.iter().map(|c| c.as_open_question()).collect();
+        self.say(None, Content::ReportWhich { recent });
+        Reply::Taken
+    }
+
     /// The word `report`, with or without a reference code.
     pub fn report(&mut self, named: Option<CaseId>) -> Reply {
         let nothing = Untrusted::default();

@@ -271,6 +271,22 @@ pub fn forgotten_no(id: CaseId, case: CaseId, who: &str, policy: &Policy) -> Rai
     }
 }
 
+/// Too many wrong codes where no case is at stake.
+pub fn locked(id: CaseId, who: &str, because: &str, policy: &Policy) -> Raise {
+    Raise {
+        id,
+        kind: PageKind::Operations,
+        round: 1,
+        urgency: Severity::Critical,
+        summary: format!("{who}: {because}; their codes are locked"),
+        notes: vec![advice(Outcome::VerificationFailed).to_owned()],
+        case: None,
+        related: Vec::new(),
+        ladder: policy.ladder(DEFAULT_LADDER).clone(),
+        url: policy.public_url.clone(),
+    }
+}
+
 /// Too many open cases of one employee: somebody should look at the whole.
 pub fn flood(id: CaseId, who: &str, mut open: Vec<CaseId>, policy: &Policy) -> Raise {
     let count = open.len();

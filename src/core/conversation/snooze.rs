@@ -34,6 +34,9 @@ pub struct SnoozeRow {
     #[serde(with = "rfc3339")]
     pub until: Timestamp,
     pub suppressed: u64,
+    /// When the employee last lengthened it with a code (`snooze 2h`).
+    #[serde(default, with = "rfc3339::option")]
+    pub lengthened_at: Option<Timestamp>,
 }
 
 /// A snooze in the state; its id is that of the case whose verified yes made it.
@@ -47,6 +50,9 @@ pub struct Snooze {
     pub severity: Severity,
     pub from: Timestamp,
     pub until: Timestamp,
+    /// When the employee last lengthened it, proved by a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengthened_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub revoked: bool,
     #[serde(default)]
@@ -71,6 +77,7 @@ impl Snooze {
             severity: case.severity(),
             from: now,
             until: now.after(length),
+            lengthened_at: None,
             revoked: false,
             suppressed: 0,
             suppressed_cases: Vec::new(),
@@ -121,6 +128,7 @@ impl Snooze {
             from: self.from,
             until: self.until,
             suppressed: self.suppressed,
+            lengthened_at: self.lengthened_at,
         };
         Some(RowChange::Put(Row {
             collection: Collection::Snoozes,

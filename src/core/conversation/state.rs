@@ -15,6 +15,7 @@ use super::effect::Effect;
 use super::event::{Event, Reply};
 use super::open_case::Case;
 use super::push_requested::Push;
+use super::request::Request;
 use super::snooze::Snooze;
 use super::turn::Turn;
 
@@ -69,6 +70,9 @@ pub struct Conversation {
     /// When the pushes of the last hour were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) pushes: Vec<Timestamp>,
+    /// What was asked for by a command and waits for its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) request: Option<Request>,
     /// The day of the last greeting, in the employee's zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) greeted: Option<jiff::civil::Date>,
@@ -123,7 +127,7 @@ impl Conversation {
     /// Drops what no answer can concern any more; an idle employee's state stays small.
     pub(super) fn forget(&mut self, now: Timestamp) {
         self.cases
-            .retain(|_, case| forgotten_at(case).is_none_or(|at| now < at));
+            .retain(|_, case| forgotten_at(case, &self.snoozes).is_none_or(|at| now < at));
         self.snoozes.retain(|snooze| now < snooze.forgotten_at());
         if self.locked_until.is_some_and(|until| until <= now) {
             self.locked_until = None;
@@ -132,20 +136,24 @@ impl Conversation {
             .retain(|began| now.since(*began) < LATE_NO_WINDOW);
         self.pushes
             .retain(|at| now.since(*at) < super::push_requested::CAP_WINDOW);
-        if self.cases.is_empty() {
+        self.request.take_if(|request| request.until <= now);
+        if self.cases.is_empty() && self.request.is_none() {
             self.events.clear();
         }
     }
 }
 
-fn forgotten_at(case: &Case) -> Option<Timestamp> {
+/// As long as its snooze stands, a yes can be taken back.
+fn forgotten_at(case: &Case, snoozes: &[Snooze]) -> Option<Timestamp> {
     let closed_at = case.closed_at()?;
     let never_confirmed = case.message_id.is_none() && case.phase_before_end_was_sending();
-    Some(closed_at.after(if never_confirmed {
+    let window = closed_at.after(if never_confirmed {
         STRAY_WINDOW
     } else {
         LATE_NO_WINDOW
-    }))
+    });
+    let snooze = snoozes.iter().find(|s| s.case == case.id && !s.revoked);
+    Some(snooze.map_or(window, |snooze| window.max(snooze.until)))
 }
 
 fn event_hash(event_id: &str) -> u64 {
@@ -182,6 +190,7 @@ impl Machine for Conversation {
             locks: Vec::new(),
             push: None,
             pushes: Vec::new(),
+            request: None,
             greeted: None,
             flooded: false,
         }
@@ -245,9 +254,11 @@ impl Machine for Conversation {
 
     fn due(&self) -> Option<Timestamp> {
         let open = self.open_cases().map(Case::due);
-        let closed = self.cases.values().filter_map(forgotten_at);
+        let closed = self.cases.values();
+        let closed = closed.filter_map(|case| forgotten_at(case, &self.snoozes));
         let snoozes = self.snoozes.iter().map(Snooze::forgotten_at);
-        open.chain(closed).chain(snoozes).min()
+        let request = self.request.iter().map(|request| request.until);
+        open.chain(closed).chain(snoozes).chain(request).min()
     }
 
     fn woken() -> Event {

@@ -1,13 +1,14 @@
 //! Free text in the chat: a command, an answer, or what was asked for (why, who). A text counts only
 //! for a question the chat had shown before it was written; with more than one it needs a reference.
 
-use crate::core::answer::{Command, Typed, Verdict, parse};
+use crate::core::answer::{Typed, Verdict, parse};
+use crate::core::command::Command;
 use crate::core::ids::CaseId;
 use crate::core::text::Untrusted;
 
-use super::effect::{Content, StatusSnooze, Unclear};
+use super::effect::{Content, Unclear};
 use super::event::{Inbound, Reply};
-use super::open_case::{Phase, RULE_CHARS};
+use super::open_case::Phase;
 use super::turn::Turn;
 
 /// How much of a late answer's words the journal keeps.
@@ -40,8 +41,13 @@ impl Turn<'_> {
             .map(|case| case.reference())
             .collect();
         let typed = parse(text, &known);
-        if let Some(command) = typed.command {
-            return self.command(command, &typed);
+        if let Some(command) = &typed.command {
+            // "test" may well be what it was for.
+            let said = match command {
+                Command::Test => self.asked_for(inbound, &typed),
+                _ => None,
+            };
+            return said.unwrap_or_else(|| self.command(inbound, command, &typed));
         }
         if let Some(reply) = self.asked_for(inbound, &typed) {
             return reply;
@@ -58,7 +64,10 @@ impl Turn<'_> {
                 self.clarify(Unclear::Changed, open);
                 Reply::Taken
             }
-            Target::None => self.nothing_open(&typed),
+            Target::None => match self.practice_typed(inbound, &typed) {
+                Some(reply) => reply,
+                None => self.nothing_open(&typed),
+            },
         }
     }
 
@@ -183,8 +192,10 @@ impl Turn<'_> {
         }
     }
 
-    fn command(&mut self, command: Command, typed: &Typed) -> Reply {
+    fn command(&mut self, inbound: &Inbound, command: &Command, typed: &Typed) -> Reply {
         match command {
+            Command::Test => self.practice(inbound),
+            Command::Snooze(asked) => self.snooze_asked(inbound, asked),
             Command::Help | Command::Hi => {
                 let name = self.person().map(|p| p.name.clone()).unwrap_or_default();
                 let enrolled = self.has_factor();
@@ -192,18 +203,7 @@ impl Turn<'_> {
                 Reply::Taken
             }
             Command::Status => {
-                let now = self.now();
-                let snoozes = self
-                    .next
-                    .snoozes
-                    .iter()
-                    .filter(|snooze| snooze.stands(now))
-                    .map(|snooze| StatusSnooze {
-                        rule: Untrusted::from(snooze.rule.as_str()).line(RULE_CHARS),
-                        context: snooze.context.clone().into_iter().collect(),
-                        until: snooze.until,
-                    })
-                    .collect();
+                let snoozes = self.standing_snoozes();
                 let open = self.open_questions();
                 let enrolled = self.has_factor();
                 self.say(
@@ -217,13 +217,7 @@ impl Turn<'_> {
                 Reply::Taken
             }
             Command::Report if typed.stray_reference || typed.references.len() > 1 => {
-                let recent = self
-                    .deniable()
-                    .iter()
-                    .map(|c| c.as_open_question())
-                    .collect();
-                self.say(None, Content::ReportWhich { recent });
-                Reply::Taken
+                self.report_which()
             }
             Command::Report => {
                 let named = typed.references.first().and_then(|reference| {

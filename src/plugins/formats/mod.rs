@@ -7,7 +7,7 @@ pub mod native;
 
 use std::collections::BTreeMap;
 
-use crate::core::alert::MAX_FIELD_BYTES;
+use crate::core::alert::{MAX_FIELD_BYTES, PRACTICE_RULE};
 use crate::core::text::Untrusted;
 
 /// More alerts in one request are refused: one commit has to hold them all.
@@ -15,8 +15,6 @@ pub const MAX_ALERTS: usize = 1_000;
 /// Ids and rule names stand in keys, labels and file lines.
 pub const MAX_NAME_CHARS: usize = 200;
 pub const MAX_CONTEXT_KEYS: usize = 64;
-/// The rule of the question a new employee practises with: an alert must not pass for it.
-pub const PRACTICE_RULE: &str = "practice";
 
 /// A kept text of bounded size.
 pub(super) fn bounded(text: &str) -> Untrusted {

@@ -172,6 +172,34 @@ async fn a_server_that_is_gone_fails_writes_for_certain_and_is_found_again_with_
     store.write(&second).await.unwrap();
 }
 
+/// A Redis that lost the end of its append-only file twice can have applied half of a commit.
+#[tokio::test]
+async fn half_a_commit_is_gone_on_from_and_not_refused_for_ever() {
+    let server = RedisServer::start();
+    let store = open(&server, options("half")).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let (first, mut head) = batch(claim.epoch, &claim.head);
+    store.write(&first).await.unwrap();
+    let halves: [(&[&str], u64, &str); 3] = [
+        (&["HSET", "half:{p0}:ver", "employee/alice", "7"], 7, "{}"),
+        (&["HDEL", "half:{p0}:agg", "employee/alice"], 8, ""),
+        (&["HDEL", "half:{p0}:ver", "employee/alice"], 0, "{}"),
+    ];
+    for (half, version, state) in halves {
+        let _: i64 = raw(&server, half).await;
+        let found = store.load(&alice()).await.unwrap().unwrap();
+        assert_eq!((found.version, found.state.as_str()), (version, state));
+        let (mut next, after) = batch(claim.epoch, &head);
+        if let Write::Commit(commit) = &mut next.writes[0] {
+            commit.expected = version;
+        }
+        store.write(&next).await.unwrap();
+        let found = store.load(&alice()).await.unwrap().unwrap();
+        assert_eq!((found.version, found.state.as_str()), (version + 1, "{}"));
+        head = after;
+    }
+}
+
 #[tokio::test]
 async fn forgotten_scripts_are_sent_again() {
     let server = RedisServer::start();

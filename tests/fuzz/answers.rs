@@ -54,8 +54,8 @@ fn slack_at(target: &str, path: &str, in_form: bool) {
     let clock = Arc::new(|| Timestamp::from_millis(bot::NOW));
     let slack = Arc::new(Slack::new(settings, Arc::new(MemoryStore::new(8)), clock));
     let heard = Arc::new(Heard::default());
-    slack.start(heard.clone());
     let app = system.block_on(async {
+        slack.start(heard.clone());
         let data = Data::from(slack);
         test::init_service(App::new().configure(|cfg| slack::configure(cfg, data))).await
     });

@@ -33,18 +33,26 @@ fn aggregate(version: u64, guard: &str, state: &str) -> String {
     format!("{version} {}\n{guard}{state}", guard.len())
 }
 
-pub(super) fn read_aggregate(name: &str, value: &str) -> Result<Stored, StoreError> {
+/// `version` is the one that commits compare. A Redis that lost the end of its append-only file twice can
+/// have applied half a commit, so that the two differ; following the other one would conflict for ever.
+/// A value that is missing or cut is handed over as what there is of it: whoever decodes it finds it
+/// unreadable and begins anew.
+pub(super) fn read_aggregate(name: &str, version: &str, value: &str) -> Result<Stored, StoreError> {
+    let version = match version {
+        "" => 0,
+        digits => digits.parse().map_err(|_| unreadable(name, "a version"))?,
+    };
     let parts = || {
         let (head, rest) = value.split_once('\n')?;
-        let (version, length) = head.split_once(' ')?;
-        let (guard, state) = rest.split_at_checked(length.parse().ok()?)?;
-        Some(Stored {
-            version: version.parse().ok()?,
-            state: state.to_owned(),
-            guard: guard.to_owned(),
-        })
+        let (_, length) = head.split_once(' ')?;
+        rest.split_at_checked(length.parse().ok()?)
     };
-    parts().ok_or_else(|| unreadable(name, "a version, a guard and a state"))
+    let (guard, state) = parts().unwrap_or(("", value));
+    Ok(Stored {
+        version,
+        state: state.to_owned(),
+        guard: guard.to_owned(),
+    })
 }
 
 fn queued(alert: &QueuedAlert) -> String {

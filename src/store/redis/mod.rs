@@ -235,13 +235,17 @@ impl Store for RedisStore {
     }
 
     async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
-        let mut cmd = redis::cmd("HGET");
-        cmd.arg(format!("{}agg", self.prefix(key.partition)))
-            .arg(&key.name);
-        let value: Option<String> = self.reads.call(&cmd).await.map_err(CallError::on_read)?;
-        value
-            .map(|value| format::read_aggregate(&key.name, &value))
-            .transpose()
+        let mut cmd = scripts::LOAD.call(&self.prefix(key.partition));
+        cmd.arg(&key.name);
+        let (version, value): (String, String) = self
+            .reads
+            .run(&scripts::LOAD, &cmd)
+            .await
+            .map_err(CallError::on_read)?;
+        if version.is_empty() && value.is_empty() {
+            return Ok(None);
+        }
+        format::read_aggregate(&key.name, &version, &value).map(Some)
     }
 
     async fn due(

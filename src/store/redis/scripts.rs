@@ -16,6 +16,7 @@ macro_rules! script {
 script!(COMMIT, "commit.lua");
 script!(PUT, "put.lua");
 script!(LEASE, "lease.lua");
+script!(LOAD, "load.lua");
 script!(DUE, "due.lua");
 script!(QUEUE, "queue.lua");
 script!(JOURNAL, "journal.lua");

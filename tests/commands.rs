@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use common::bot::{Bot, PATIENCE, PEOPLE};
 use common::fake_http::FakeHttp;
-use common::person::{Person, Shown};
+use common::fake_slack::{APP_TOKEN, BOT_TOKEN, FakeSlack, people};
+use common::person::{Person, Shown, secret_of, totp};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -315,4 +316,72 @@ async fn three_noes_within_a_minute_are_three_pages_and_the_later_name_the_earli
         2,
         "one act for one page"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_commands_work_through_slack_with_its_buttons_and_form() {
+    let slack = FakeSlack::start();
+    slack.add_user("UALICE", "Alice A", "alice@example.com");
+    let hook = FakeHttp::start();
+    let chat = format!(
+        r#"
+[chat]
+kind = "slack"
+bot_token = {{ file = "bot" }}
+app_token = {{ file = "app" }}
+api_url = "{}"
+"#,
+        slack.api_url()
+    );
+    let bot = Bot::prepare(&format!("{chat}{}", config(&hook)));
+    for (name, text) in [
+        ("bot", BOT_TOKEN),
+        ("app", APP_TOKEN),
+        ("secret", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0"),
+    ] {
+        std::fs::write(bot.dir().join(name), text).unwrap();
+    }
+    let mut bot = bot.started().await;
+    slack.wait_connected(1);
+    let secret = secret_of(
+        &bot.post("/v1/employees/alice/factors/totp", json!({}))
+            .await,
+    );
+
+    // Practice: buttons, the form that opens by itself, thanks.
+    slack.acknowledged(&slack.say("UALICE", "test"));
+    let asked = slack.message_to("UALICE", "Practice: sudo");
+    assert_eq!(
+        people::actions(&asked),
+        ["yes", "no", "not_sure", "someone_else"]
+    );
+    slack.acknowledged(&slack.click("UALICE", &asked, "yes"));
+    let done = slack.submit("UALICE", &slack.form(0), "trying it", &totp(&secret, -1));
+    assert_eq!(done, Value::Null);
+    slack.edited(&asked, "praise", |message| {
+        people::actions(message).is_empty() && message.to_string().contains("Well done")
+    });
+
+    // A real yes, and a longer snooze for it after a kill between request and code.
+    alert(&bot, "alice", "web-3").await;
+    let asked = slack.message_to("UALICE", "sudo -i on web-3");
+    slack.acknowledged(&slack.click("UALICE", &asked, "yes"));
+    slack.submit("UALICE", &slack.form(1), "deploying", &totp(&secret, 0));
+    let before = bot
+        .until("the snooze", async || snoozes(&bot).await.pop())
+        .await;
+    slack.acknowledged(&slack.say("UALICE", "snooze 1h"));
+    let form = slack.message_to("UALICE", "A longer snooze");
+    bot.kill9_and_restart().await;
+    slack.wait_connected(1);
+    slack.acknowledged(&slack.click("UALICE", &form, "form"));
+    let done = slack.submit("UALICE", &slack.form(2), "", &totp(&secret, 1));
+    assert_eq!(done, Value::Null);
+    slack.edited(&form, "that it is done", |message| {
+        people::actions(message).is_empty() && message.to_string().contains("Done!")
+    });
+    let after = snoozes(&bot).await.pop().unwrap();
+    let hour = Duration::from_secs(3600);
+    assert_eq!(time(&after["until"]), time(&before["until"]).after(hour));
+    assert!(pages(&hook).is_empty());
 }

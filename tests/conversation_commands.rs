@@ -123,6 +123,10 @@ fn beyond_the_cap_the_cap_is_offered_and_at_the_cap_nothing() {
 
     bot.type_text("snooze 2 days");
     assert!(said(&bot).2, "it says that so long is not possible");
+    let Content::Snooze { until, .. } = bot.last_said() else {
+        panic!("{:?}", bot.last_said());
+    };
+    assert_eq!(*until, Some(cap), "what is shown is what is offered");
     bot.submit_request("", Some(101));
     assert_eq!(row(&bot, case).until, cap);
 

@@ -278,6 +278,12 @@ fn more_than_twenty_open_cases_raise_one_flood_page() {
         .collect();
     assert_eq!((floods.len(), floods[0].urgency), (1, Severity::High));
     assert_eq!(floods[0].related.len(), 21);
+    // The operators' list takes this filter; there is no page /cases.
+    assert!(
+        floods[0].url.ends_with("/?employee=alice"),
+        "{}",
+        floods[0].url
+    );
     assert_eq!(bot.state.open_cases().count(), 25);
     bot.wait(25 * HOUR);
     bot.all_ended();

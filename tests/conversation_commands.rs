@@ -181,6 +181,24 @@ fn with_several_snoozes_the_employee_names_one_by_its_reference() {
 }
 
 #[test]
+fn what_a_rule_hides_from_employees_stays_hidden_in_what_is_snoozed() {
+    let mut sudo = sudo();
+    sudo.hide = vec!["host".to_owned()];
+    let mut bot = Bot::with(vec![sudo]);
+    verified(&mut bot, "web-1", 100);
+    bot.type_text("status");
+    let Content::Status { snoozes, .. } = bot.last_said() else {
+        panic!("no status: {:?}", bot.last_said());
+    };
+    let listed = snoozes.clone();
+    bot.type_text("snooze");
+    for shown in [&listed, &said(&bot).1] {
+        assert_eq!(shown.len(), 1);
+        assert_eq!(shown[0].context, [], "the host is hidden");
+    }
+}
+
+#[test]
 fn no_snooze_no_length_and_no_factor_are_said() {
     let mut bot = Bot::with(vec![sudo()]);
     bot.type_text("snooze 2h");

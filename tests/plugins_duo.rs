@@ -5,6 +5,7 @@
 #[path = "common/fake_duo.rs"]
 mod fake_duo;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -20,13 +21,17 @@ use securitybot::plugins::factors::duo::{DuoFactor, DuoKeys};
 use securitybot::plugins::factors::{PushFactor, PushRefusal};
 
 fn factor(duo: &FakeDuo, secret: &str) -> DuoFactor {
+    factor_at(&duo.url(), secret)
+}
+
+fn factor_at(url: &str, secret: &str) -> DuoFactor {
     let now = Timestamp::parse_rfc3339("2026-11-24T09:00:00Z").unwrap();
     let keys = DuoKeys {
         integration_key: SecretString::from(IKEY),
         secret_key: SecretString::from(secret),
         host: "127.0.0.1".to_owned(),
     };
-    DuoFactor::new(keys, Some(&duo.url()), Arc::new(move || now))
+    DuoFactor::new(keys, Some(url), Arc::new(move || now))
 }
 
 fn request() -> PushRequest {
@@ -82,6 +87,19 @@ async fn readiness_hears_of_keys_that_duo_refuses() {
         panic!("wrong keys looked healthy");
     };
     assert!(why.contains("Duo") && why.contains("401"), "{why}");
+}
+
+/// Readiness has four seconds of patience: what it gave up on would be asked again at each look.
+#[tokio::test]
+async fn a_duo_that_hangs_is_said_in_time_and_remembered() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let factor = factor_at(&url, SKEY);
+    let patience = Duration::from_secs(4);
+    let first = tokio::time::timeout(patience, factor.health()).await;
+    assert!(matches!(first, Ok(Health::Degraded(_))), "{first:?}");
+    drop(silent);
+    assert_eq!(factor.health().await, first.unwrap());
 }
 
 #[tokio::test]

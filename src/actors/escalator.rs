@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{Context, Handler, ResponseFuture};
 use futures_util::future::BoxFuture;
@@ -11,13 +12,18 @@ use tokio::sync::watch;
 use crate::core::escalation::{Effect, Escalation, Reply};
 use crate::core::ids::PagerName;
 use crate::core::machine::{Receipt, Settlement};
+use crate::core::page::Page;
 use crate::plugins::pagers::{Pager, PagerError};
 
 use super::Now;
 use super::durable::{Order, Perform, Performed};
-use super::joined::Joined;
+use super::joined::Join;
 use super::keeper::Keeper;
+use super::mailbox::Mailbox;
 use super::messages::{DeliverError, Escalate};
+
+/// A page goes out without the names of others rather than wait longer.
+const JOINED_WITHIN: Duration = Duration::from_millis(250);
 
 pub type Escalator = Keeper<Escalation>;
 
@@ -38,26 +44,31 @@ pub struct Pagers {
 /// Performs what Escalations decide.
 pub struct EscalationEffects {
     pagers: watch::Receiver<Arc<Pagers>>,
-    joined: Joined,
+    joined: Mailbox<Join>,
 }
 
 impl EscalationEffects {
-    pub fn new(pagers: watch::Receiver<Arc<Pagers>>) -> Self {
-        Self {
-            pagers,
-            joined: Joined::default(),
-        }
+    pub fn new(pagers: watch::Receiver<Arc<Pagers>>, joined: Mailbox<Join>) -> Self {
+        Self { pagers, joined }
     }
 }
 
 impl Perform<Escalation> for EscalationEffects {
     fn perform(&self, order: Order<Effect>) -> BoxFuture<'static, Performed> {
         let pagers = self.pagers.borrow().clone();
-        let mut effect = order.effect;
-        if let Effect::Page { page, .. } = &mut effect {
-            **page = self.joined.with_others(page, (pagers.now)());
-        }
-        Box::pin(async move { call(&pagers, &effect).await })
+        let (joined, mut effect) = (self.joined.clone(), order.effect);
+        Box::pin(async move {
+            if let Effect::Page { page, .. } = &mut effect {
+                let join = Join {
+                    page: Page::clone(page),
+                    now: (pagers.now)(),
+                };
+                if let Ok(with_others) = joined.ask(join, JOINED_WITHIN).await {
+                    **page = with_others;
+                }
+            }
+            call(&pagers, &effect).await
+        })
     }
 }
 

@@ -1,15 +1,19 @@
 //! Pages of one outcome and one rule within a minute are often one event: a later one names the earlier ones.
-//! For the reader's eyes only, from memory: no page waits, none is left out, and each keeps its own
-//! escalation, key and acknowledgement. After a restart the first ones name nobody.
+//! For the reader's eyes only, from memory: none is left out, and each keeps its own escalation, key and
+//! acknowledgement. After a restart the first ones name nobody, and a page goes out without names rather
+//! than wait for this actor.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use actix::{Actor, ActorContext, Context, Handler, Message, MessageResult};
 
 use crate::core::case::Outcome;
 use crate::core::ids::{CaseId, RuleName};
 use crate::core::page::{Page, PageKind};
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
+
+use super::messages::Stop;
 
 /// How far back a page names others.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -20,10 +24,43 @@ const MOST: usize = 5_000;
 const NAMED: usize = 20;
 const NAME_CHARS: usize = 60;
 
+/// Give this page back as it goes out.
+#[derive(Debug, Message)]
+#[rtype(result = "Page")]
+pub struct Join {
+    pub page: Page,
+    pub now: Timestamp,
+}
+
 #[derive(Default)]
 pub struct Joined {
     /// In the order in which they were first paged.
-    lately: Mutex<Vec<Paged>>,
+    lately: Vec<Paged>,
+}
+
+impl Actor for Joined {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // One entry per page under way.
+        ctx.set_mailbox_capacity(16_384);
+    }
+}
+
+impl Handler<Join> for Joined {
+    type Result = MessageResult<Join>;
+
+    fn handle(&mut self, Join { page, now }: Join, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.with_others(page, now))
+    }
+}
+
+impl Handler<Stop> for Joined {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -39,8 +76,7 @@ struct Paged {
 
 impl Joined {
     /// The page as it goes out: with those of the minute before it, if there were any.
-    pub fn with_others(&self, page: &Page, now: Timestamp) -> Page {
-        let mut page = page.clone();
+    fn with_others(&mut self, mut page: Page, now: Timestamp) -> Page {
         let others = self.others(&page, now);
         if others.is_empty() {
             return page;
@@ -64,7 +100,7 @@ impl Joined {
     }
 
     /// The first page of a round is remembered; what follows it (repeats, refreshes, higher levels) is no news.
-    fn others(&self, page: &Page, now: Timestamp) -> Vec<Paged> {
+    fn others(&mut self, page: &Page, now: Timestamp) -> Vec<Paged> {
         let (PageKind::Case, 1, 0, Some(case)) =
             (page.kind, page.level, page.repeat, page.case.as_deref())
         else {
@@ -76,7 +112,7 @@ impl Joined {
         if now.since(at) >= REMEMBERED {
             return Vec::new();
         }
-        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = &mut self.lately;
         lately.retain(|paged| now.since(paged.at) < REMEMBERED);
         let known = lately
             .iter()
@@ -137,13 +173,17 @@ mod tests {
 
     #[test]
     fn a_page_names_those_of_the_minute_before_it_and_stays_itself() {
-        let joined = Joined::default();
+        let mut joined = Joined::default();
         let alice = page(1, 0, "alice", "sudo", "denied");
         let bob = page(2, 30, "bob", "sudo", "denied");
         let carol = page(3, 60, "carol", "sudo", "denied");
-        assert_eq!(joined.with_others(&alice, after(0)), alice, "the first");
-        joined.with_others(&bob, after(30));
-        let shown = joined.with_others(&carol, after(60));
+        assert_eq!(
+            joined.with_others(alice.clone(), after(0)),
+            alice,
+            "the first"
+        );
+        joined.with_others(bob.clone(), after(30));
+        let shown = joined.with_others(carol.clone(), after(60));
         let (a, b) = (alice.id.reference(), bob.id.reference());
         assert_eq!(
             shown.notes,
@@ -157,31 +197,31 @@ mod tests {
         };
         assert_eq!(itself, carol, "key, level and all else are its own");
         // A retry says the same, whatever has come since.
-        joined.with_others(&page(4, 70, "dave", "sudo", "denied"), after(70));
-        assert_eq!(joined.with_others(&carol, after(90)), shown);
+        joined.with_others(page(4, 70, "dave", "sudo", "denied"), after(70));
+        assert_eq!(joined.with_others(carol.clone(), after(90)), shown);
     }
 
     #[test]
     fn what_is_older_of_another_rule_another_outcome_or_no_news_is_not_joined() {
-        let joined = Joined::default();
+        let mut joined = Joined::default();
         let alice = page(1, 0, "alice", "sudo", "denied");
-        joined.with_others(&alice, after(0));
+        joined.with_others(alice.clone(), after(0));
         for (seconds, rule, outcome) in [
             (61, "sudo", "denied"),
             (10, "nmap", "denied"),
             (10, "sudo", "no_answer"),
         ] {
             let other = page(10 + seconds, seconds, "bob", rule, outcome);
-            assert_eq!(joined.with_others(&other, after(seconds)), other);
+            assert_eq!(joined.with_others(other.clone(), after(seconds)), other);
         }
         let repeat = Page {
             repeat: 1,
             ..page(3, 20, "carol", "sudo", "denied")
         };
-        assert_eq!(joined.with_others(&repeat, after(20)), repeat);
+        assert_eq!(joined.with_others(repeat.clone(), after(20)), repeat);
         // A refresh of an old page, hours later, is named by none that is new.
-        joined.with_others(&alice, after(7200));
+        joined.with_others(alice.clone(), after(7200));
         let new = page(4, 7200, "dave", "sudo", "denied");
-        assert_eq!(joined.with_others(&new, after(7201)), new);
+        assert_eq!(joined.with_others(new.clone(), after(7201)), new);
     }
 }

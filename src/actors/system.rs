@@ -26,6 +26,7 @@ use super::durable::Env;
 use super::escalator::{EscalationEffects, Escalator, Pagers};
 use super::intake::{Intake, IntakeEnv};
 use super::intakes::Intakes;
+use super::joined::Joined;
 use super::mailbox::{Mailbox, Slot, mailbox};
 use super::messages::{AcceptAlerts, CheckCode, Deliver, Escalate, Ports, Reconfigure, Wake};
 use super::messenger::{ConversationEffects, Messenger, Post};
@@ -164,13 +165,19 @@ pub fn start(parts: Parts) -> System {
         });
     }
     {
+        let (slot, joined) = mailbox("joined");
+        caretaker.keep("joined", move || {
+            let addr = Joined::default().start();
+            slot.install(&addr);
+            Life::of(addr)
+        });
         let (slot, door) = mailbox("escalator");
         reconfigure.push(door);
         let env = Arc::new(Env::<Escalation> {
             now: parts.now.clone(),
             store: parts.store.clone(),
             checkpointers: checkpointers.clone(),
-            performer: Arc::new(EscalationEffects::new(parts.pagers.clone())),
+            performer: Arc::new(EscalationEffects::new(parts.pagers.clone(), joined)),
             newborn: wake_escalations.clone(),
         });
         let (parts, slots) = (parts.clone(), slots.clone());

@@ -43,9 +43,7 @@ impl OperatorDesk {
         let by_user = self.by_user.read().unwrap_or_else(PoisonError::into_inner);
         by_user.get(&who.user).cloned().ok_or(DeskError::Stranger)
     }
-}
 
-impl OperatorDesk {
     /// An operator's name, or an employee's id.
     fn name_of(&self, who: &ChatIdentity) -> Option<String> {
         if let Ok(operator) = self.operator(who) {

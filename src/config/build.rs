@@ -49,57 +49,57 @@ pub fn build(
         fingerprints: BTreeMap::new(),
     };
     let pagers = builder.pagers(raw);
-    let mut config =
-        Config {
-            file: path.to_owned(),
-            fingerprints: BTreeMap::new(),
-            server: server(&raw.server),
-            log: Log {
-                format: raw.log.format.as_ref().map_or(LogFormat::Pretty, |f| f.0),
-                level: raw.log.level.clone().unwrap_or_else(|| "info".to_owned()),
+    Config {
+        file: path.to_owned(),
+        server: server(&raw.server),
+        log: Log {
+            format: raw.log.format.as_ref().map_or(LogFormat::Pretty, |f| f.0),
+            level: raw.log.level.clone().unwrap_or_else(|| "info".to_owned()),
+        },
+        store: builder.store(&raw.store),
+        templates: raw.messages.templates.clone(),
+        chat: builder.chat(&raw.chat),
+        factors: builder.factors(&raw.factors, &raw.employees),
+        severities: Severity::ALL
+            .into_iter()
+            .map(|s| (s, times(raw, s)))
+            .collect(),
+        working_hours: working_hours(raw),
+        domains: raw.directory.domains.clone(),
+        employees: raw.employees.iter().map(employee).collect(),
+        operators: builder.operators(raw),
+        sources: builder.sources(raw),
+        rules: raw.rules.iter().map(rule).collect(),
+        ladders: ladders(raw, &pagers),
+        pagers,
+        rollups: Rollups {
+            hourly: raw.rollups.hourly.unwrap_or(true),
+            daily_at: match &raw.rollups.daily_at {
+                Some(Text(daily)) => daily.0,
+                None => Some(jiff::civil::time(9, 0, 0, 0)),
             },
-            store: builder.store(&raw.store),
-            templates: raw.messages.templates.clone(),
-            chat: builder.chat(&raw.chat),
-            factors: builder.factors(&raw.factors, &raw.employees),
-            severities: Severity::ALL
-                .into_iter()
-                .map(|s| (s, times(raw, s)))
-                .collect(),
-            working_hours: working_hours(raw),
-            domains: raw.directory.domains.clone(),
-            employees: raw.employees.iter().map(employee).collect(),
-            operators: builder.operators(raw),
-            sources: builder.sources(raw),
-            rules: raw.rules.iter().map(rule).collect(),
-            ladders: ladders(raw, &pagers),
-            pagers,
-            rollups: Rollups {
-                hourly: raw.rollups.hourly.unwrap_or(true),
-                daily_at: match &raw.rollups.daily_at {
-                    Some(Text(daily)) => daily.0,
-                    None => Some(jiff::civil::time(9, 0, 0, 0)),
-                },
-                time_zone: zone(raw.rollups.time_zone.as_ref()),
-                sinks: raw.rollups.sinks.clone().unwrap_or_else(|| {
-                    raw.sinks.iter().map(|sink| sink.name.0.0.clone()).collect()
-                }),
-            },
-            sinks: builder.sinks(raw),
-            heartbeat: raw.heartbeat.url.as_ref().and_then(|url| {
-                let url = builder.resolved("heartbeat.url", url.resolve(env))?;
-                let every = wait(raw.heartbeat.every.as_ref(), HEARTBEAT_EVERY);
-                Some(Heartbeat { url, every })
-            }),
-            retention: Retention {
-                cases: wait(raw.retention.cases.as_ref(), 400 * DAY),
-                journal: wait(raw.retention.journal.as_ref(), 90 * DAY),
-                chat: wait(raw.retention.chat.as_ref(), 90 * DAY),
-                dedup: dedup(raw),
-            },
-        };
-    config.fingerprints = builder.fingerprints;
-    config
+            time_zone: zone(raw.rollups.time_zone.as_ref()),
+            sinks: raw
+                .rollups
+                .sinks
+                .clone()
+                .unwrap_or_else(|| raw.sinks.iter().map(|sink| sink.name.0.0.clone()).collect()),
+        },
+        sinks: builder.sinks(raw),
+        heartbeat: raw.heartbeat.url.as_ref().and_then(|url| {
+            let url = builder.resolved("heartbeat.url", url.resolve(env))?;
+            let every = wait(raw.heartbeat.every.as_ref(), HEARTBEAT_EVERY);
+            Some(Heartbeat { url, every })
+        }),
+        retention: Retention {
+            cases: wait(raw.retention.cases.as_ref(), 400 * DAY),
+            journal: wait(raw.retention.journal.as_ref(), 90 * DAY),
+            chat: wait(raw.retention.chat.as_ref(), 90 * DAY),
+            dedup: dedup(raw),
+        },
+        // Last: the secrets above leave theirs in the builder.
+        fingerprints: builder.fingerprints,
+    }
 }
 
 /// How long dedup marks live; `check.rs` compares it with the ceilings.

@@ -10,6 +10,7 @@ use wildmatch::WildMatch;
 use super::alert::{DEFAULT_CONTEXT_KEYS, Severity};
 use super::employee::Employee;
 use super::ids::{EmployeeId, PagerName, RuleName};
+use super::text::Untrusted;
 use super::time::millis;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +171,24 @@ pub struct Policy {
     pub public_url: String,
     /// `None`: no push factor is configured.
     pub pushes: Option<Pushes>,
+}
+
+impl CasePolicy {
+    /// Whether the employee may see this field, a key of the context or a part of the evidence.
+    pub fn shows(&self, field: &str) -> bool {
+        self.hide.iter().all(|hidden| hidden != field)
+    }
+
+    /// What of a context the employee may see.
+    pub fn shown<'a>(
+        &self,
+        context: impl IntoIterator<Item = (&'a String, &'a Untrusted)>,
+    ) -> Vec<(String, Untrusted)> {
+        let shown = context.into_iter().filter(|(name, _)| self.shows(name));
+        shown
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
 }
 
 impl Policy {

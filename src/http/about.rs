@@ -15,7 +15,6 @@ use crate::plugins::chat::{About, Asked, Quiet, Shelf};
 use super::error::ApiError;
 use super::rows::{self, SnoozeRow};
 use super::{Http, query::MAX_LIMIT};
-use crate::store::RowQuery;
 
 /// As far back as the page tells.
 const SHOWN: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -37,16 +36,19 @@ impl Shelf for Http {
 
 async fn about(http: &Http, employee: &Employee) -> Result<About, ApiError> {
     let now = http.now();
-    let mut cases = cases(http, employee).await?;
+    let theirs = || vec![("employee", employee.id.to_string())];
+    // Open ones may be older than what is told of the others: the longest ceiling is days.
+    let since = Some(now.before(2 * SHOWN));
+    let (mut cases, _) =
+        rows::everything::<CaseView>(http, Collection::Cases, theirs(), since, MOST_CASES).await?;
     // Only what the person was shown: a snoozed, shadowed or paged alert was no question.
     cases.retain(|case| case.asked_at.is_some());
     let open = |case: &&CaseView| matches!(case.state, CaseState::Asked | CaseState::Verifying);
     let over = |case: &&CaseView| {
         case.state == CaseState::Closed && case.asked_at.is_some_and(|at| at >= now.before(SHOWN))
     };
-    let theirs = vec![("employee", employee.id.to_string())];
     let (snoozes, _) =
-        rows::everything::<SnoozeRow>(http, Collection::Snoozes, theirs, MAX_LIMIT).await?;
+        rows::everything::<SnoozeRow>(http, Collection::Snoozes, theirs(), None, MAX_LIMIT).await?;
     Ok(About {
         time_zone: employee.time_zone.clone(),
         open: cases.iter().filter(open).map(asked).collect(),
@@ -57,29 +59,6 @@ async fn about(http: &Http, employee: &Employee) -> Result<About, ApiError> {
             .collect(),
         settled: cases.iter().filter(over).map(asked).collect(),
     })
-}
-
-/// Newest first. Open ones may be older than what is told of the others: the longest ceiling is days.
-async fn cases(http: &Http, employee: &Employee) -> Result<Vec<CaseView>, ApiError> {
-    let mut query = RowQuery {
-        collection: Collection::Cases,
-        fields: vec![("employee", employee.id.to_string())],
-        since: Some(http.now().before(2 * SHOWN)),
-        until: None,
-        limit: MAX_LIMIT,
-        cursor: None,
-    };
-    let mut all = Vec::new();
-    loop {
-        let page = http.store.rows(&query).await?;
-        for row in &page.rows {
-            all.push(rows::read(row)?);
-        }
-        query.cursor = page.next;
-        if query.cursor.is_none() || all.len() >= MOST_CASES {
-            return Ok(all);
-        }
-    }
 }
 
 fn asked(case: &CaseView) -> Asked {
@@ -94,12 +73,10 @@ fn asked(case: &CaseView) -> Asked {
 
 fn quiet(http: &Http, snooze: SnoozeRow) -> Quiet {
     let rule = RuleName::new(snooze.rule.as_str());
-    let hide = http.world().policy.for_case(&rule, snooze.severity).hide;
-    let mut context = snooze.context;
-    context.retain(|name, _| !hide.contains(name));
+    let policy = http.world().policy.for_case(&rule, snooze.severity);
     Quiet {
         rule: Untrusted::new(snooze.rule).line(RULE_CHARS),
-        context: context.into_iter().collect(),
+        context: policy.shown(&snooze.context),
         until: snooze.until,
     }
 }

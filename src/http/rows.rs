@@ -173,12 +173,13 @@ pub async fn everything<T: DeserializeOwned>(
     http: &Http,
     collection: Collection,
     fields: Vec<(&'static str, String)>,
+    since: Option<Timestamp>,
     cap: usize,
 ) -> Result<(Vec<T>, bool), ApiError> {
     let mut query = RowQuery {
         collection,
         fields,
-        since: None,
+        since,
         until: None,
         limit: MAX_LIMIT,
         cursor: None,

@@ -102,6 +102,7 @@ async fn every_actor_is_ended(redis: Option<&RedisServer>) {
         "messenger",
         "verifier",
         "escalator",
+        "joined",
         "dispatcher",
         "reporter",
         "snooze",

@@ -94,14 +94,19 @@ impl Turn<'_> {
     }
 
     fn record_code(&mut self, case: Option<CaseId>, event: &str, detail: &str) {
-        match (case, &self.next.request) {
-            (Some(id), _) => self.record(id, event, self.employee_did(), detail),
-            (None, request) => {
-                let what = request.as_ref().map_or("no question", |r| r.name());
-                let detail = format!("{detail} (for {what})");
+        match case {
+            Some(id) => self.record(id, event, self.employee_did(), detail),
+            None => {
+                let detail = format!("{detail} (for {})", self.requested());
                 self.record_person(event, self.employee_did(), detail);
             }
         }
+    }
+
+    /// What the open request is for.
+    fn requested(&self) -> &'static str {
+        let request = self.next.request.as_ref();
+        request.map_or("no question", |request| request.name())
     }
 
     /// What every use of the form begins with, by code or by push: whose it is, for which questions,
@@ -318,11 +323,7 @@ impl Turn<'_> {
 
     /// No case of theirs ends by this lock, so it is paged by itself: somebody may be guessing.
     fn raise_lock(&mut self) {
-        let what = self
-            .next
-            .request
-            .as_ref()
-            .map_or("no question", |r| r.name());
+        let what = self.requested();
         let who = self.next.employee().map(ToString::to_string);
         let because = format!("gave {WRONG_CODES} wrong codes for {what}");
         let (id, who) = (self.new_id(), who.unwrap_or_default());

@@ -300,11 +300,10 @@ impl Case {
 
     /// What the employee may see of it: hidden fields are left out.
     pub fn question(&self, time_zone: &str) -> Question {
-        let hidden = |field: &str| self.policy.hide.iter().any(|h| h == field);
         let first = self.evidence.first();
         let text = |field: &str, pick: fn(&Evidence) -> &Untrusted| {
             first
-                .filter(|_| !hidden(field))
+                .filter(|_| self.policy.shows(field))
                 .map(|evidence| pick(evidence).clone())
                 .unwrap_or_default()
         };
@@ -318,14 +317,9 @@ impl Case {
             description: text("description", |e| &e.description),
             reason: text("reason", |e| &e.reason),
             url: first
-                .filter(|_| !hidden("url"))
+                .filter(|_| self.policy.shows("url"))
                 .and_then(|evidence| evidence.url.clone()),
-            context: self
-                .context
-                .iter()
-                .filter(|(name, _)| !hidden(name))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
+            context: self.policy.shown(&self.context),
             count: self.count,
             first_at: self.first_at,
             last_at: self.last_at,

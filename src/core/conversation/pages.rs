@@ -306,7 +306,7 @@ pub fn flood(id: CaseId, who: &str, mut open: Vec<CaseId>, policy: &Policy) -> R
         related: open,
         ladder: policy.ladder(DEFAULT_LADDER).clone(),
         url: format!(
-            "{}/cases?employee={}",
+            "{}/?employee={}",
             policy.public_url.trim_end_matches('/'),
             utf8_percent_encode(who, NON_ALPHANUMERIC)
         ),

@@ -25,7 +25,7 @@ impl Turn<'_> {
         let standing = self.next.snoozes.iter();
         standing
             .filter(|snooze| snooze.stands(self.now()))
-            .map(shown)
+            .map(|snooze| self.shown(snooze))
             .collect()
     }
 
@@ -60,7 +60,7 @@ impl Turn<'_> {
         let case = about.first().map(|snooze| snooze.case);
         let shows = Content::Snooze {
             step,
-            snoozes: about.into_iter().map(shown).collect(),
+            snoozes: about.into_iter().map(|s| self.shown(s)).collect(),
             asked: asked.by.map(spoken),
             until: until.map(|(until, _)| until),
             capped: until.is_some_and(|(_, capped)| capped),
@@ -92,6 +92,16 @@ impl Turn<'_> {
     fn policy_of(&self, snooze: &Snooze) -> CasePolicy {
         let policy = &self.cx.world.policy;
         policy.for_case(&snooze.rule, snooze.severity)
+    }
+
+    /// Without what its rule hides from employees.
+    fn shown(&self, snooze: &Snooze) -> StatusSnooze {
+        StatusSnooze {
+            reference: snooze.case.reference(),
+            rule: Untrusted::from(snooze.rule.as_str()).line(RULE_CHARS),
+            context: self.policy_of(snooze).shown(&snooze.context),
+            until: snooze.until,
+        }
     }
 
     fn longest(&self, snooze: &Snooze) -> Timestamp {
@@ -132,7 +142,8 @@ impl Turn<'_> {
         snooze.until = until;
         snooze.lengthened_at = Some(now);
         self.rows.extend(employee.and_then(|who| snooze.row(&who)));
-        let shown = shown(snooze);
+        let lengthened = snooze.clone();
+        let shown = self.shown(&lengthened);
         let mut detail = format!(
             "the snooze of {} lasts until {until} (before: {before}), proved by a code",
             case.reference()
@@ -166,14 +177,5 @@ impl Turn<'_> {
             ended.snoozed_until = Some(until);
             self.refresh(case);
         }
-    }
-}
-
-fn shown(snooze: &Snooze) -> StatusSnooze {
-    StatusSnooze {
-        reference: snooze.case.reference(),
-        rule: Untrusted::from(snooze.rule.as_str()).line(RULE_CHARS),
-        context: snooze.context.clone().into_iter().collect(),
-        until: snooze.until,
     }
 }

@@ -92,7 +92,7 @@ async fn page(http: &Http, request: &HttpRequest, session: &Session) -> Result<L
     for state in ["queued", "asked", "verifying"] {
         let mut fields = filter(&["employee", "rule"]);
         fields.push(("state", state.to_owned()));
-        let (cases, more) = rows::everything(http, Collection::Cases, fields, MOST).await?;
+        let (cases, more) = rows::everything(http, Collection::Cases, fields, None, MOST).await?;
         open.extend(cases);
         is_cut |= more;
     }
@@ -149,7 +149,8 @@ async fn escalations(http: &Http) -> Result<(Vec<Group>, bool), ApiError> {
     let mut is_cut = false;
     for state in ["open", "acknowledged"] {
         let fields = vec![("state", state.to_owned())];
-        let (rows, more) = rows::everything(http, Collection::Escalations, fields, MOST).await?;
+        let (rows, more) =
+            rows::everything(http, Collection::Escalations, fields, None, MOST).await?;
         open.extend(rows);
         is_cut |= more;
     }

@@ -28,6 +28,8 @@ use super::{PushFactor, PushRefusal};
 const LONG_POLL: Duration = Duration::from_secs(75);
 /// How long a look at Duo's health stands.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Within the patience of whoever asks for the health, so that a Duo that hangs is remembered as well.
+const HEALTH_WITHIN: Duration = Duration::from_secs(3);
 /// The person looks at the form meanwhile.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// RFC 3986: what needs no encoding.
@@ -193,7 +195,7 @@ impl PushFactor for DuoFactor {
             return health.clone();
         }
         let nothing = BTreeMap::new();
-        let check = self.call("GET", "/auth/v2/check", &nothing, AT_ONCE);
+        let check = self.call("GET", "/auth/v2/check", &nothing, HEALTH_WITHIN);
         let health = match check.await {
             Ok(_) => Health::Good,
             Err(refusal) => Health::Degraded(refusal.to_string()),

@@ -13,9 +13,8 @@ use super::api::Arguments;
 use super::blocks::plain;
 use super::form::{over, refused};
 use super::inbound::{Verdict, event_id, identity};
-use super::pace::Limit;
 use super::text::{BUTTON, LABEL, MODAL_TITLE, escape, typed};
-use super::{PER_PERSON_MS, Slack, unlinked};
+use super::{Slack, unlinked};
 
 pub(super) const ACKNOWLEDGE: &str = "page_acknowledge";
 pub(super) const ASSIGN: &str = "page_assign";
@@ -141,11 +140,9 @@ impl Slack {
             "text": format!("<@{user}>: {by} asks you to take this one."),
         }));
         let channel = container["channel_id"].as_str().unwrap_or_default();
-        let limits = [Limit::new(format!("post/{channel}"), PER_PERSON_MS, 1)];
-        let slack = self.clone();
+        let (slack, channel) = (self.clone(), channel.to_owned());
         tokio::spawn(async move {
-            let told = Arguments::Json(told);
-            if let Err(error) = slack.api.call("chat.postMessage", told, &limits).await {
+            if let Err(error) = slack.post(&channel, told).await {
                 tracing::warn!(
                     why = error.text(),
                     "somebody was not told of their assignment"

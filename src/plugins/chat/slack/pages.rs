@@ -21,7 +21,7 @@ use super::blocks::{OPEN_LINK, plain};
 use super::desk::{ACKNOWLEDGE, ASSIGN, PAGE_BLOCK, RESOLVE};
 use super::pace::Limit;
 use super::text::{BUTTON, CONTEXT, HEADER, NOTIFICATION, SECTION, URL, escape};
-use super::{PAGE, PER_PERSON_MS, READ_BACK, Slack, TIER_3_BURST, TIER_3_MS, message_id, unlinked};
+use super::{PAGE, READ_BACK, Slack, TIER_3_BURST, TIER_3_MS, message_id, unlinked};
 
 /// Marks our pages, with key and escalation in the payload.
 pub(super) const PAGE_TYPE: &str = "securitybot_page";
@@ -125,17 +125,7 @@ impl Pager for SlackPager {
         body["metadata"] = json!({
             "event_type": PAGE_TYPE, "event_payload": { "key": key, "id": page.id.to_string() },
         });
-        // Only the channel's own limit: a page never waits behind questions.
-        let limits = [Limit::new(
-            format!("post/{}", self.channel),
-            PER_PERSON_MS,
-            1,
-        )];
-        let sent = self
-            .slack
-            .api
-            .call("chat.postMessage", Arguments::Json(body), &limits)
-            .await;
+        let sent = self.slack.post(&self.channel, body).await;
         self.note_unclear(&key, matches!(sent, Err(ApiError::Unclear(_))));
         let sent = sent.map_err(failed)?;
         if let Some(ts) = sent["ts"].as_str() {

@@ -11,9 +11,8 @@ use crate::plugins::sinks::{Sink, SinkError};
 
 use super::api::{ApiError, Arguments};
 use super::blocks::plain;
-use super::pace::Limit;
 use super::text::{HEADER, NOTIFICATION, SECTION, escape};
-use super::{PER_PERSON_MS, READ_BACK, Slack, chart, unlinked};
+use super::{READ_BACK, Slack, chart, unlinked};
 
 /// Marks our rollups, with the id in the payload.
 const ROLLUP_TYPE: &str = "securitybot_rollup";
@@ -63,16 +62,7 @@ impl SlackSink {
             ],
             "metadata": { "event_type": ROLLUP_TYPE, "event_payload": { "key": id } },
         }));
-        let limits = [Limit::new(
-            format!("post/{}", self.channel),
-            PER_PERSON_MS,
-            1,
-        )];
-        let sent = self
-            .slack
-            .api
-            .call("chat.postMessage", Arguments::Json(body), &limits)
-            .await?;
+        let sent = self.slack.post(&self.channel, body).await?;
         let picture = chart::png(rollup).zip(sent["ts"].as_str());
         if let Some((picture, thread)) = picture
             && let Err(error) = self.picture(picture, title, thread).await

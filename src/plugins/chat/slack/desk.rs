@@ -124,15 +124,14 @@ impl Slack {
     ) -> Result<(), DeskError> {
         let user = payload["actions"][0]["selected_user"].as_str();
         let team = from.user.split_once('/').map(|(team, _)| team);
-        // Slack's own id goes into a mention: nothing else may.
-        let is_id = |user: &&str| {
-            user.chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
-        };
-        let (Some(user), Some(team)) = (user.filter(is_id), team) else {
+        let (Some(user), Some(team)) = (user, team) else {
             return Ok(());
         };
-        let by = desk.assign(from, id, &identity(team, user)).await?;
+        // Slack's own id goes into a mention: nothing else may.
+        let Some(to) = identity(team, user) else {
+            return Ok(());
+        };
+        let by = desk.assign(from, id, &to).await?;
         let by = escape(&by, BUTTON);
         let container = &payload["container"];
         let told = unlinked(json!({

@@ -9,6 +9,7 @@ use crate::plugins::chat::Person;
 
 use super::Slack;
 use super::api::{ApiError, Arguments};
+use super::inbound::identity;
 use super::pace::Limit;
 
 /// Slack recommends at most 200, takes 1000; tier 2 allows 20 calls a minute.
@@ -90,7 +91,7 @@ fn person(member: &Value) -> Option<Person> {
     let name = name.into_iter().find_map(text).unwrap_or_default();
     let zone = text(&member["tz"]).filter(|zone| jiff::tz::TimeZone::get(zone).is_ok());
     Some(Person {
-        user: format!("{team}/{user}"),
+        user: identity(&team, &user)?.user,
         name: Untrusted::new(name).line(NAME_CHARS),
         email: text(&profile["email"]),
         time_zone: zone,

@@ -102,20 +102,20 @@ impl Slack {
         ) else {
             return Verdict::Taken(None);
         };
-        let Some(at) = time_of(ts) else {
+        let (Some(at), Some(from)) = (time_of(ts), identity(team, user)) else {
             return Verdict::Taken(None);
         };
         match event["channel_type"].as_str() {
             Some("im") => {}
             Some("channel" | "group") => {
-                return self.thread_reply(identity(team, user), event).await;
+                return self.thread_reply(from, event).await;
             }
             _ => return Verdict::Taken(None),
         }
         let event = ChatEvent {
             // A message is known by its place: every delivery of it, by any road, is the same one.
             event_id: event_id(&["message", channel, ts]),
-            from: identity(team, user),
+            from,
             at,
             action: ChatAction::Typed {
                 text: typed(said, MOST_CHARS),
@@ -137,8 +137,9 @@ impl Slack {
         let team = payload["team_id"].as_str();
         if let (Some(team), Some(user), true) =
             (team, event["user"].as_str(), event["tab"] == "home")
+            && let Some(who) = identity(team, user)
         {
-            let (slack, user, who) = (self.clone(), user.to_owned(), identity(team, user));
+            let (slack, user) = (self.clone(), user.to_owned());
             tokio::spawn(async move { slack.home_opened(&user, &who).await });
         }
         Verdict::Taken(None)
@@ -258,14 +259,16 @@ fn who(payload: &Value) -> Option<ChatIdentity> {
     let team = user["team_id"]
         .as_str()
         .or(payload["team"]["id"].as_str())?;
-    Some(identity(team, user["id"].as_str()?))
+    identity(team, user["id"].as_str()?)
 }
 
-pub(super) fn identity(team: &str, user: &str) -> ChatIdentity {
-    ChatIdentity {
+/// `None`: not two ids as Slack gives them. With a `/` in one of them two people could be written alike.
+pub(super) fn identity(team: &str, user: &str) -> Option<ChatIdentity> {
+    let is_id = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    (is_id(team) && is_id(user)).then(|| ChatIdentity {
         chat: NAME.to_owned(),
         user: format!("{team}/{user}"),
-    }
+    })
 }
 
 pub(super) fn event_id(parts: &[&str]) -> String {

@@ -76,7 +76,7 @@ pub struct Loaded<M: Machine> {
 }
 
 /// A step that has been encoded and waits for its verdict.
-pub(super) struct Prepared<M: Machine> {
+pub struct Prepared<M: Machine> {
     pub next: M,
     pub outbox: Outbox<M::Effect>,
     /// Taken when it is handed to the Checkpointer.
@@ -126,8 +126,8 @@ pub async fn adopt<M: Machine>(
     }
 }
 
-/// Encodes a step as the commit that makes it true.
-pub(super) fn prepared<M: Machine>(
+/// Encodes a step as the commit that makes it true. Pure: the model in `tests/model` takes it as it is.
+pub fn prepared<M: Machine>(
     key: &AggregateKey,
     version: u64,
     step: Step<M>,

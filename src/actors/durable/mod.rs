@@ -31,10 +31,9 @@ use super::measure::OutboxDepth;
 use super::messages::{DeliverError, Stop, Wake};
 use super::recovery;
 
-use commit::{Prepared, prepared};
 use perform::Performance;
 
-pub use commit::{Env, Loaded, adopt, earliest, persist};
+pub use commit::{Env, Loaded, Prepared, adopt, earliest, persist, prepared};
 pub(crate) use perform::panic_text;
 pub use perform::{Order, Perform, Performed};
 

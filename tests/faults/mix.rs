@@ -464,6 +464,8 @@ impl Mix {
     async fn disarm(&mut self) {
         self.notice_death().await;
         self.terminate().await;
+        // A life that hung at a window may end without closing its store; this one has nothing to hang at.
+        self.terminate().await;
     }
 
     fn next_window(&mut self) -> (String, &'static str) {

@@ -2,6 +2,7 @@
 //! is born with the same commit, the poison is not met twice, and its neighbour never notices.
 #![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,8 +46,8 @@ impl Effect for Nothing {
     fn name(&self) -> &'static str {
         "nothing"
     }
-    fn lane(&self) -> String {
-        String::new()
+    fn lane(&self) -> Cow<'static, str> {
+        Cow::Borrowed("")
     }
     fn case(&self) -> Option<CaseId> {
         None

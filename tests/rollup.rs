@@ -53,7 +53,7 @@ fn case(nth: u64, rule: &str) -> CaseView {
 }
 
 fn record(second: i64, event: &str, case: &CaseView) -> Record {
-    Record::new(at(second), event, Who::Bot).about(case)
+    Record::new(at(second), event, Who::Bot).about(case.clone())
 }
 
 /// Asked at 0 s, answered after `took`.

@@ -15,6 +15,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::Service;
 use actix_web::http::{StatusCode, header};
 use actix_web::test::TestRequest;
+use futures_util::future::join_all;
 use securitybot::core::conversation::Reply;
 use securitybot::plugins::chat::Chat;
 
@@ -453,6 +454,33 @@ async fn sending_twice_under_one_key_is_one_message_and_an_edit_keeps_its_place(
     let row = rows.values().next().unwrap();
     assert_eq!(row.at, first.at);
     assert_eq!(row.expires, Some(first.at.after(RETENTION)));
+}
+
+#[actix_web::test]
+async fn messages_of_one_moment_are_written_together_and_a_repeat_among_them_changes_none() {
+    let bot = Bot::new();
+    let to = identity("alice");
+    let send = |key: String, nth| {
+        let (chat, to, message) = (&bot.chat, &to, bot.rendered("alice", nth));
+        async move { chat.send(to, &key, &message).await.unwrap() }
+    };
+    let first = send("k0".to_owned(), 1).await;
+    let before = bot.store.puts.load(Ordering::SeqCst);
+    bot.wait(Duration::from_secs(1));
+    let receipts = join_all((0..20).map(|nth| send(format!("k{nth}"), 2))).await;
+    assert_eq!(bot.store.puts.load(Ordering::SeqCst), before + 1);
+    assert_eq!(receipts[0], first);
+    assert_eq!(bot.store.rows.lock().unwrap().len(), 20);
+
+    // An edit goes after the message it replaces, also when both wait.
+    let last = &receipts[19].message_id;
+    let fresh = bot.rendered("alice", 3);
+    let (edited, _) = tokio::join!(
+        bot.chat.edit(&to, last, &fresh),
+        send("another".to_owned(), 2)
+    );
+    assert_eq!(&edited.unwrap().message_id, last);
+    assert_eq!(bot.store.rows.lock().unwrap().len(), 21);
 }
 
 #[actix_web::test]

@@ -2,7 +2,7 @@
 //! unasked when the load ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::Options;
@@ -57,18 +57,23 @@ pub async fn ingest(options: &Options, kind: Kind, table: &mut Table) {
     for (size, connections) in [(1, 32), (1, 256), (100, 32)] {
         let (mut rates, mut backlogs, mut drains, mut bot_cpu, mut redis_cpu) =
             (vec![], vec![], vec![], vec![], vec![]);
-        for _ in 0..options.runs {
+        for run in 0..options.runs {
             let bot = Bot::start(kind, options.employees).await;
             let before = (bot.process.cpu(), bot.redis_cpu());
-            let numbers = Arc::new(AtomicU64::new(0));
-            let time = Duration::from_secs(options.seconds);
+            // The first shows that it is steady, the others how much one differs from the next.
+            let seconds = if run == 0 {
+                options.seconds
+            } else {
+                options.seconds.min(10)
+            };
+            let time = Duration::from_secs(seconds);
             let flood = flood(
                 &bot,
                 connections,
                 size,
                 options.employees,
                 time,
-                numbers.clone(),
+                Arc::new(AtomicU64::new(0)),
             );
             let done = tokio::task::spawn_blocking(move || flood.join().unwrap())
                 .await
@@ -82,7 +87,6 @@ pub async fn ingest(options: &Options, kind: Kind, table: &mut Table) {
             if done.refused > 0 {
                 eprintln!("  {} requests were refused", done.refused);
             }
-            let _ = numbers.load(Ordering::Relaxed);
         }
         let what = format!("alerts accepted/s, {size} per request, {connections} connections");
         table.add(what, kind.name(), median(&rates));

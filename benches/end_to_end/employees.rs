@@ -35,7 +35,13 @@ impl Employee {
         let link = conn.ask(&link).await.unwrap().text();
         let path = format!("/chat/login/{}", between(&link, "/chat/login/", &['"']));
         let signed_in = conn.ask(&request("POST", &path, "", "")).await.unwrap();
-        let cookie = signed_in.header("set-cookie").unwrap();
+        let cookie = signed_in.header("set-cookie").unwrap_or_else(|| {
+            panic!(
+                "{id} is not signed in: {} {}",
+                signed_in.status,
+                signed_in.text()
+            )
+        });
         let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
         let page = conn
             .ask(&request("GET", "/chat", &cookie, ""))
@@ -62,18 +68,19 @@ impl Employee {
         conn
     }
 
-    /// Case and revision of the question that stands in the chat with live buttons.
-    pub async fn question(&self, conn: &mut Conn) -> Option<(String, String)> {
-        let ask = request("GET", "/chat/messages", &self.cookie, "");
-        let answer = conn.ask(&ask).await.unwrap();
-        find(&answer.body, b"name=\\\"answer\\\"")?;
-        let text = answer.text();
-        let case = text
-            .split("data-case=\\\"")
-            .map(|rest| rest.split('\\').next().unwrap());
-        let case = case.skip(1).find(|case| !case.is_empty())?.to_owned();
-        let revision = between(&text[text.find(&case)?..], "data-revision=\\\"", &['\\']);
-        Some((case, revision))
+    /// Case and revision of the question with live buttons, once it has come into the open page.
+    pub async fn question(page: &mut Conn) -> (String, String) {
+        let read = |seen: &[u8]| {
+            find(seen, b"name=\\\"answer\\\"")?;
+            let text = std::str::from_utf8(seen).ok()?;
+            let case = text
+                .split("data-case=\\\"")
+                .map(|rest| rest.split('\\').next().unwrap());
+            let case = case.skip(1).find(|case| !case.is_empty())?.to_owned();
+            let revision = between(&text[text.find(&case)?..], "data-revision=\\\"", &['\\']);
+            Some((case, revision))
+        };
+        page.wait_until(read).await.unwrap()
     }
 
     pub async fn press_yes(&self, conn: &mut Conn, case: &str, revision: &str) -> u16 {

@@ -2,6 +2,8 @@
 //! proof to report.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::Options;
 use crate::alerts::{alert, flood};
-use crate::client::request;
+use crate::client::{Conn, find, request};
 use crate::employees::Employee;
 use crate::servers::{Bot, Kind};
 use crate::table::{Table, median, p50_p99};
@@ -85,19 +87,22 @@ async fn sample(bot: &Bot, first: u64, pause: Duration) -> Vec<Duration> {
     times
 }
 
+/// Each with an open page of their own.
+const PEOPLE: u64 = 4_000;
+
 pub async fn whole_cases(options: &Options, kind: Kind, table: &mut Table) {
     const WORKERS: usize = 64;
-    let people = options.employees.min(4_000 * options.runs as u64);
+    let people = options.employees.min(PEOPLE * options.runs as u64);
     let bot = Rc::new(Bot::start(kind, people).await);
     let local = tokio::task::LocalSet::new();
-    let (mut rates, mut cpu) = (Vec::new(), Vec::new());
+    let (mut rates, mut cpu, mut reported) = (Vec::new(), Vec::new(), Reported::default());
     local
         .run_until(async {
             let per_run = people / options.runs as u64;
             for run in 0..options.runs as u64 {
                 let range = run * per_run..(run + 1) * per_run;
                 let employees = signed_in(&bot, range, WORKERS).await;
-                let reported = reported(&bot);
+                let before = reported.so_far(&bot);
                 let (cpu_before, begin) = (bot.process.cpu(), Instant::now());
                 let employees = Rc::new(std::cell::RefCell::new(employees));
                 let workers: Vec<_> = (0..WORKERS)
@@ -107,8 +112,7 @@ pub async fn whole_cases(options: &Options, kind: Kind, table: &mut Table) {
                 for worker in workers {
                     verified += worker.await.unwrap();
                 }
-                while self::reported(&bot) < reported + verified && begin.elapsed().as_secs() < 300
-                {
+                while reported.so_far(&bot) < before + verified && begin.elapsed().as_secs() < 300 {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 rates.push(verified as f64 / begin.elapsed().as_secs_f64());
@@ -133,7 +137,7 @@ async fn signed_in(
     bot: &Rc<Bot>,
     range: std::ops::Range<u64>,
     workers: usize,
-) -> VecDeque<Employee> {
+) -> VecDeque<(Employee, Conn)> {
     let numbers = Rc::new(std::cell::RefCell::new(range));
     let tasks: Vec<_> = (0..workers)
         .map(|_| {
@@ -144,7 +148,9 @@ async fn signed_in(
                     let Some(n) = numbers.borrow_mut().next() else {
                         break;
                     };
-                    done.push(Employee::sign_in(&bot, &mut conn, format!("e{n}")).await);
+                    let employee = Employee::sign_in(&bot, &mut conn, format!("e{n}")).await;
+                    let page = employee.listen(&bot).await;
+                    done.push((employee, page));
                 }
                 done
             })
@@ -158,10 +164,10 @@ async fn signed_in(
 }
 
 /// Takes employees one by one through a whole case; how many were proved.
-async fn work(bot: Rc<Bot>, employees: Rc<std::cell::RefCell<VecDeque<Employee>>>) -> u64 {
+async fn work(bot: Rc<Bot>, employees: Rc<std::cell::RefCell<VecDeque<(Employee, Conn)>>>) -> u64 {
     let (mut conn, auth, mut verified) = (bot.conn().await, bot.auth(), 0);
     loop {
-        let Some(employee) = employees.borrow_mut().pop_front() else {
+        let Some((employee, mut page)) = employees.borrow_mut().pop_front() else {
             return verified;
         };
         let body = alert(0, 1, "medium")
@@ -172,12 +178,7 @@ async fn work(bot: Rc<Bot>, employees: Rc<std::cell::RefCell<VecDeque<Employee>>
             .await
             .unwrap();
         assert_eq!(answer.status, 202, "{}", answer.text());
-        let (case, revision) = loop {
-            if let Some(found) = employee.question(&mut conn).await {
-                break found;
-            }
-            tokio::time::sleep(Duration::from_millis(3)).await;
-        };
+        let (case, revision) = Employee::question(&mut page).await;
         let yes = employee.press_yes(&mut conn, &case, &revision).await;
         if yes == 200 && employee.confirm(&mut conn, &case, &revision).await == 200 {
             verified += 1;
@@ -185,11 +186,28 @@ async fn work(bot: Rc<Bot>, employees: Rc<std::cell::RefCell<VecDeque<Employee>>
     }
 }
 
-/// Closed cases in the sink's file.
-fn reported(bot: &Bot) -> u64 {
-    let file = std::fs::read(bot.sink()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&file);
-    text.lines()
-        .filter(|line| line.contains("\"event\":\"case_closed\""))
-        .count() as u64
+/// Counts closed cases in the sink's file as it grows.
+#[derive(Default)]
+struct Reported {
+    file: Option<BufReader<File>>,
+    line: Vec<u8>,
+    closed: u64,
+}
+
+impl Reported {
+    fn so_far(&mut self, bot: &Bot) -> u64 {
+        if self.file.is_none() {
+            self.file = File::open(bot.sink()).ok().map(BufReader::new);
+        }
+        let Some(file) = &mut self.file else { return 0 };
+        // The last line may be half of one: it is read on the next time.
+        while file.read_until(b'\n', &mut self.line).unwrap() > 0 {
+            if self.line.ends_with(b"\n") {
+                let closed = find(&self.line, b"\"event\":\"case_closed\"").is_some();
+                self.closed += u64::from(closed);
+                self.line.clear();
+            }
+        }
+        self.closed
+    }
 }

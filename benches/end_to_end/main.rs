@@ -2,7 +2,8 @@
 //! client of our own. It prints the table and writes it to `benches/results.md`.
 //!
 //! `cargo bench --bench end_to_end -- [--seconds N] [--runs N] [--store sqlite|redis|both] [--parts a,b]
-//! [--employees N] [--open N] [--cases N] [--no-write]`; parts: peers, ingest, latency, cases, idle, crash, lists.
+//! [--employees N] [--open N] [--cases N] [--no-write]`; parts: peers, ingest, latency, cases, idle, crash, lists, growth
+//! (`--cases 1000000`: as far as that, where there is time for it).
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails is a panic")]
 #![allow(clippy::disallowed_methods, reason = "wall time is what is measured")]
 
@@ -30,8 +31,10 @@ pub struct Options {
     write: bool,
 }
 
-const PARTS: [&str; 7] = [
-    "peers", "ingest", "latency", "cases", "idle", "crash", "lists",
+const FOUND: &str = "## What the profile says";
+
+const PARTS: [&str; 8] = [
+    "peers", "ingest", "latency", "cases", "idle", "crash", "lists", "growth",
 ];
 
 impl Options {
@@ -110,14 +113,17 @@ async fn main() {
         if options.has("idle") || options.has("crash") {
             open::questions(&options, kind, &mut table).await;
         }
-        if options.has("lists") {
-            open::lists(&options, kind, &mut table).await;
+        if options.has("lists") || options.has("growth") {
+            open::growth(&options, kind, &mut table).await;
         }
     }
     println!("\n{}", table.markdown());
     if options.write {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results.md");
-        std::fs::write(path, table.markdown()).unwrap();
+        // What was found out by hand stays.
+        let before = std::fs::read_to_string(path).unwrap_or_default();
+        let found = before.find(FOUND).map_or("", |at| &before[at..]);
+        std::fs::write(path, format!("{}\n{found}", table.markdown())).unwrap();
         println!("written to {path}");
     }
 }

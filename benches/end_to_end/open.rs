@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::Options;
-use crate::alerts::{alert, post};
+use crate::alerts::post;
 use crate::client::request;
 use crate::servers::{Bot, Kind};
 use crate::table::{Table, median, p50_p99, rounded};
@@ -13,7 +13,7 @@ use crate::table::{Table, median, p50_p99, rounded};
 const RETIRED_AFTER: Duration = Duration::from_secs(15);
 const IDLE_FOR: Duration = Duration::from_secs(20);
 
-/// Sends alerts `from..to` in hundreds and waits until all are asked.
+/// Sends alerts `from..to`, over so many employees, in hundreds and waits until all are asked.
 async fn fill(bot: &Bot, from: u64, to: u64, employees: u64) {
     let (auth, mut conn) = (bot.auth(), bot.conn().await);
     for number in from / 100..to / 100 {
@@ -75,20 +75,7 @@ pub async fn questions(options: &Options, kind: Kind, table: &mut Table) {
         );
     }
     if options.has("crash") {
-        let mut times = Vec::new();
-        let asked = open_cases(&bot, "asked").await;
-        for _ in 0..options.runs {
-            times.push(bot.crash().await.as_secs_f64());
-        }
-        let again = open_cases(&bot, "asked").await;
-        let sent = bot.metric("securitybot_effects_started_total").await;
-        let what = format!("kill -9 with {open} open questions: ready again, s");
-        let value = format!(
-            "{}; sent again: {sent}; first page same: {}",
-            median(&times),
-            asked == again
-        );
-        table.add(what, kind.name(), value);
+        crash(options, &mut bot, open, kind, table).await;
     }
 }
 
@@ -102,57 +89,83 @@ async fn open_cases(bot: &Bot, state: &str) -> String {
     answer.unwrap().text()
 }
 
-pub async fn lists(options: &Options, kind: Kind, table: &mut Table) {
-    let bot = Bot::start(kind, options.employees).await;
+/// Cases pile up, each an open question of somebody else: lists stay as fast, one more alert costs as much, and after
+/// `kill -9` the bot is back as soon.
+pub async fn growth(options: &Options, kind: Kind, table: &mut Table) {
+    let sizes = [1_000, options.cases];
+    let mut bot = Bot::start(kind, options.cases + sizes.len() as u64 * MORE).await;
     let mut filled = 0;
-    for size in [1_000, options.cases] {
+    for size in sizes {
         let begin = Instant::now();
-        fill(&bot, filled, size, options.employees).await;
+        fill(&bot, filled, size, u64::MAX).await;
         println!(
-            "  {} cases in {:.1} s",
-            size - filled,
+            "  {size} cases after {:.1} s",
             begin.elapsed().as_secs_f64()
         );
-        filled = size;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let since = "2026-01-01T00:00:00Z";
-        for (name, filter) in [
-            ("no filter", String::new()),
-            ("state", "&state=asked".to_owned()),
-            ("rule and time", format!("&rule=sudo&since={since}")),
-            ("employee and state", "&employee=e7&state=asked".to_owned()),
-        ] {
-            let get = request(
-                "GET",
-                &format!("/v1/cases?limit=50{filter}"),
-                &bot.auth(),
-                "",
-            );
-            let mut conn = bot.conn().await;
-            let mut times = Vec::new();
-            for _ in 0..300 {
-                let sent = Instant::now();
-                let answer = conn.ask(&get).await.unwrap();
-                times.push(sent.elapsed());
-                assert_eq!(answer.status, 200, "{}", answer.text());
-            }
-            let what = format!("GET /v1/cases?limit=50 at {size} cases, {name}, p50 / p99");
-            table.add(what, kind.name(), p50_p99(&mut times));
+        tokio::time::sleep(RETIRED_AFTER).await;
+        if options.has("lists") {
+            lists(&bot, size, kind, table).await;
         }
+        let before = (bot.process.cpu(), bot.redis_cpu());
+        let begin = Instant::now();
+        fill(&bot, size, size + MORE, u64::MAX).await;
+        let each = |now: f64, before: f64| rounded((now - before) * 1e3 / MORE as f64);
+        let value = format!(
+            "bot {}, Redis {}; {} s until all were asked",
+            each(bot.process.cpu(), before.0),
+            each(bot.redis_cpu(), before.1),
+            rounded(begin.elapsed().as_secs_f64())
+        );
+        let what =
+            format!("CPU seconds per 1,000 alerts, 100 per request, at {size} open questions");
+        table.add(what, kind.name(), value);
+        filled = size + MORE;
     }
-    // One more alert costs what the first did.
+    if options.has("crash") {
+        crash(options, &mut bot, filled, kind, table).await;
+    }
+}
+
+/// Alerts to measure the cost of one with: enough for the clock of `/proc`, which ticks a hundred times a second.
+const MORE: u64 = 5_000;
+
+async fn lists(bot: &Bot, size: u64, kind: Kind, table: &mut Table) {
+    let since = "2026-01-01T00:00:00Z";
+    for (name, filter) in [
+        ("no filter", String::new()),
+        ("state", "&state=asked".to_owned()),
+        ("rule and time", format!("&rule=sudo&since={since}")),
+        ("employee and state", "&employee=e7&state=asked".to_owned()),
+    ] {
+        let path = format!("/v1/cases?limit=50{filter}");
+        let get = request("GET", &path, &bot.auth(), "");
+        let mut conn = bot.conn().await;
+        let mut times = Vec::new();
+        for _ in 0..300 {
+            let sent = Instant::now();
+            let answer = conn.ask(&get).await.unwrap();
+            times.push(sent.elapsed());
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        let what = format!("GET /v1/cases?limit=50 at {size} cases, {name}, p50 / p99");
+        table.add(what, kind.name(), p50_p99(&mut times));
+    }
+}
+
+/// How soon the bot is back, and whether anybody is asked again.
+async fn crash(options: &Options, bot: &mut Bot, open: u64, kind: Kind, table: &mut Table) {
     let mut times = Vec::new();
-    let mut conn = bot.conn().await;
-    for n in 0..300 {
-        let body = alert(n, options.employees, "medium").replace("\"b-", "\"last-");
-        let sent = Instant::now();
-        let answer = conn
-            .ask(&request("POST", "/v1/alerts", &bot.auth(), &body))
-            .await
-            .unwrap();
-        assert_eq!(answer.status, 202);
-        times.push(sent.elapsed());
+    let asked = open_cases(bot, "asked").await;
+    for _ in 0..options.runs {
+        times.push(bot.crash().await.as_secs_f64());
     }
-    let what = format!("POST of one alert at {filled} cases, p50 / p99");
-    table.add(what, kind.name(), p50_p99(&mut times));
+    let again = open_cases(bot, "asked").await;
+    let sent = bot.metric("securitybot_effects_started_total").await;
+    let value = format!(
+        "{}; sent again: {sent}; first page same: {}",
+        median(&times),
+        asked == again
+    );
+    let what = format!("kill -9 with {open} open questions: ready again, s");
+    table.add(what, kind.name(), value);
 }

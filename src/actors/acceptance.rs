@@ -29,7 +29,14 @@ const MAX_PAYLOAD: usize = 64 * 1024;
 /// What a successful acceptance leaves to be delivered.
 pub(super) struct Done {
     pub next: u64,
-    pub alerts: Vec<(QueuedAlert, Alert)>,
+    pub alerts: Vec<Queued>,
+}
+
+/// One alert in the store's queue.
+pub(super) struct Queued {
+    pub number: u64,
+    pub receiver: String,
+    pub alert: Alert,
 }
 
 /// Accepts a group of requests and answers each; `None` when the queue must be read again first.
@@ -52,10 +59,6 @@ pub(super) async fn accept(
         .flat_map(|request| std::mem::take(&mut request.message.alerts))
         .collect();
     let mut seen: Vec<Option<Seen>> = vec![None; alerts.len()];
-    let marks: Vec<Mark> = alerts
-        .iter()
-        .map(|incoming| mark(incoming, now, world.policy.dedup))
-        .collect();
     let quarantine: Vec<(String, String)> = group
         .iter_mut()
         .flat_map(|r| std::mem::take(&mut r.message.quarantined))
@@ -84,7 +87,6 @@ pub(super) async fn accept(
             next,
             now,
             alerts: &alerts,
-            marks: &marks,
             seen: &seen,
             quarantine: &quarantine,
             cursor: cursor.as_deref(),
@@ -149,16 +151,16 @@ struct Build<'a> {
     next: u64,
     now: Timestamp,
     alerts: &'a [Incoming],
-    marks: &'a [Mark],
     seen: &'a [Option<Seen>],
     quarantine: &'a [(String, String)],
     cursor: Option<&'a str>,
 }
 
-fn build(b: Build<'_>) -> (Write, Vec<Record>, Vec<(QueuedAlert, Alert)>) {
+fn build(b: Build<'_>) -> (Write, Vec<Record>, Vec<Queued>) {
     let mut number = b.next;
-    let mut queued = Vec::new();
-    let mut marks = Vec::new();
+    let mut queued = Vec::with_capacity(b.alerts.len());
+    let mut alerts = Vec::with_capacity(b.alerts.len());
+    let mut marks = Vec::with_capacity(b.alerts.len());
     let mut records = Vec::new();
     for (index, incoming) in b.alerts.iter().enumerate() {
         match b.seen[index] {
@@ -167,16 +169,18 @@ fn build(b: Build<'_>) -> (Write, Vec<Record>, Vec<(QueuedAlert, Alert)>) {
                 alert.accepted_at = b.now;
                 let body = serde_json::to_string(&alert).expect("an alert is plain data");
                 let receiver = receiver(b.world, &alert);
-                queued.push((
-                    QueuedAlert {
-                        number,
-                        receiver,
-                        body,
-                    },
+                alerts.push(QueuedAlert {
+                    number,
+                    receiver: receiver.clone(),
+                    body,
+                });
+                queued.push(Queued {
+                    number,
+                    receiver,
                     alert,
-                ));
+                });
                 number += 1;
-                marks.push(b.marks[index].clone());
+                marks.push(mark(incoming, b.now, b.world.policy.dedup));
                 if let Some(noted) = &incoming.noted {
                     records.push(about_source(&b, "alert_noted", noted.clone()));
                 }
@@ -184,7 +188,7 @@ fn build(b: Build<'_>) -> (Write, Vec<Record>, Vec<(QueuedAlert, Alert)>) {
             Some(Seen::Same) if has_mark(incoming, b.seen[index]) => {
                 marks.push(Mark {
                     renew: true,
-                    ..b.marks[index].clone()
+                    ..mark(incoming, b.now, b.world.policy.dedup)
                 });
             }
             Some(Seen::Same) => {}
@@ -204,7 +208,7 @@ fn build(b: Build<'_>) -> (Write, Vec<Record>, Vec<(QueuedAlert, Alert)>) {
     let accept = Accept {
         source: b.key.clone(),
         first: b.next,
-        alerts: queued.iter().map(|(queued, _)| queued.clone()).collect(),
+        alerts,
         marks,
         cursor: b.cursor.map(str::to_owned),
         rows,

@@ -1,7 +1,9 @@
 //! The stored form of a durable machine: its state and its outbox in one JSON document with a schema
 //! number, so that an effect can never be lost from or left behind by the state that decided it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,8 @@ use crate::core::time::Timestamp;
 pub struct Entry<E> {
     /// With the aggregate's name it is the effect's key, for ever.
     pub seq: u64,
-    pub effect: E,
+    /// Shared with whoever performs it.
+    pub effect: Arc<E>,
     /// Not tried again before.
     pub not_before: Timestamp,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -76,7 +79,7 @@ impl<E: Effect> Outbox<E> {
         for effect in effects {
             entries.push(Entry {
                 seq: next_seq,
-                effect,
+                effect: Arc::new(effect),
                 not_before: now,
                 tries: 0,
             });
@@ -87,11 +90,16 @@ impl<E: Effect> Outbox<E> {
 
     /// The first entry of each lane: the only ones that may be performed now.
     pub fn heads(&self) -> Vec<&Entry<E>> {
-        let mut lanes = BTreeSet::new();
-        self.entries
-            .iter()
-            .filter(|entry| lanes.insert(entry.effect.lane()))
-            .collect()
+        let mut lanes: Vec<Cow<'_, str>> = Vec::new();
+        let mut heads = Vec::new();
+        for entry in &self.entries {
+            let lane = entry.effect.lane();
+            if !lanes.contains(&lane) {
+                lanes.push(lane);
+                heads.push(entry);
+            }
+        }
+        heads
     }
 
     /// When the next head may be tried.

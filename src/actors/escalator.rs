@@ -56,7 +56,7 @@ impl EscalationEffects {
 impl Perform<Escalation> for EscalationEffects {
     fn perform(&self, order: Order<Effect>) -> BoxFuture<'static, Performed> {
         let pagers = self.pagers.borrow().clone();
-        let (joined, mut effect) = (self.joined.clone(), order.effect);
+        let (joined, mut effect) = (self.joined.clone(), Arc::unwrap_or_clone(order.effect));
         Box::pin(async move {
             if let Effect::Page { page, .. } = &mut effect {
                 let join = Join {

@@ -23,13 +23,15 @@ use crate::core::time::Timestamp;
 use crate::core::world::World;
 use crate::store::{Queue, QueuedAlert, Seen, Store, Write};
 
+use super::acceptance::{self, Queued};
+use super::beside::{Beside, Done};
 use super::checkpointer::{Persist, Verdict};
 use super::durable::persist;
 use super::mailbox::Mailbox;
 use super::messages::{
     AcceptAlerts, AcceptError, Accepted, AlertVerdict, Deliver, Escalate, Reconfigure, Stop,
 };
-use super::{Now, acceptance, operations};
+use super::{Now, operations};
 
 /// Alerts kept in memory for delivery; the rest of the backlog stays in the store.
 const WINDOW: usize = 2_000;
@@ -89,6 +91,7 @@ pub struct Intake {
     busy: BTreeSet<String>,
     /// With something pending and nothing under way: a flood must not look through all the others.
     ready: Vec<String>,
+    deliveries: Beside,
     /// Committed by their receivers, still in the store's queue.
     taken: Vec<u64>,
     taking: bool,
@@ -113,6 +116,7 @@ impl Intake {
             in_memory: 0,
             busy: BTreeSet::new(),
             ready: Vec::new(),
+            deliveries: Beside::default(),
             taken: Vec::new(),
             taking: false,
         }
@@ -172,18 +176,18 @@ impl Intake {
     }
 
     /// Newly accepted alerts go straight to delivery, unless older ones still wait in the store.
-    fn accepted(&mut self, alerts: Vec<(QueuedAlert, Alert)>, ctx: &mut Context<Self>) {
+    fn accepted(&mut self, alerts: Vec<Queued>, ctx: &mut Context<Self>) {
         self.backlog += alerts.len() as u64;
         gauge!("securitybot_intake_backlog", "source" => self.source.to_string())
             .set(self.backlog as f64);
-        let Some(first) = alerts.first().map(|(queued, _)| queued.number) else {
+        let Some(first) = alerts.first().map(|queued| queued.number) else {
             return;
         };
         if self.reading || self.read_through + 1 != first || self.in_memory >= WINDOW {
             return self.refill(ctx);
         }
-        for (queued, alert) in alerts {
-            self.keep(queued.number, queued.receiver, alert);
+        for queued in alerts {
+            self.keep(queued.number, queued.receiver, queued.alert);
         }
         self.deliver(ctx);
     }
@@ -301,14 +305,15 @@ impl Intake {
                     .ask(Deliver { to, event }, DELIVERY_TIMEOUT)
                     .await
             };
-            ctx.spawn(ask.into_actor(self).map(move |answer, actor, ctx| {
-                let problem = match answer {
-                    Ok(Ok(_)) => None,
-                    Ok(Err(error)) => Some(error.to_string()),
-                    Err(error) => Some(error.to_string()),
-                };
-                actor.delivered(receiver, alerts, problem, ctx);
-            }));
+            self.deliveries
+                .run(ctx, ask, move |answer, actor: &mut Self, ctx| {
+                    let problem = match answer {
+                        Ok(Ok(_)) => None,
+                        Ok(Err(error)) => Some(error.to_string()),
+                        Err(error) => Some(error.to_string()),
+                    };
+                    actor.delivered(receiver, alerts, problem, ctx);
+                });
         }
     }
 
@@ -427,6 +432,14 @@ impl Handler<Accept> for Intake {
 
     fn handle(&mut self, _: Accept, ctx: &mut Self::Context) {
         self.accept(ctx);
+    }
+}
+
+impl Handler<Done<Intake>> for Intake {
+    type Result = ();
+
+    fn handle(&mut self, done: Done<Self>, ctx: &mut Self::Context) {
+        done.go_on(self, ctx);
     }
 }
 

@@ -7,9 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::{
-    Actor, Addr, AsyncContext, Context, Handler, ResponseFuture, WrapFuture, fut::ActorFutureExt,
-};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture};
 use metrics::{counter, gauge};
 use tokio::sync::oneshot;
 
@@ -18,6 +16,7 @@ use crate::core::machine::{Guard, Machine};
 use crate::core::world::World;
 use crate::store::StoreError;
 
+use super::beside::{Beside, Done};
 use super::checkpoint::{self, Outbox, Unreadable};
 use super::durable::{Durable, Env, Handle, Loaded, Notice, WakeUp};
 use super::mailbox::post;
@@ -48,6 +47,7 @@ pub struct Keeper<M: Machine> {
     world: Arc<World>,
     slots: HashMap<String, Slot<M>>,
     instances: u64,
+    loads: Beside,
 }
 
 impl<M: Machine> Keeper<M> {
@@ -58,6 +58,7 @@ impl<M: Machine> Keeper<M> {
             world,
             slots: HashMap::new(),
             instances: 0,
+            loads: Beside::default(),
         }
     }
 
@@ -114,9 +115,10 @@ impl<M: Machine> Keeper<M> {
     fn load(&mut self, key: AggregateKey, ctx: &mut Context<Self>) {
         let (env, world) = (self.env.clone(), self.world.clone());
         let load = async move { (load(&env, &key, &world).await, key) };
-        ctx.spawn(load.into_actor(self).map(|(loaded, key), actor, ctx| {
-            actor.loaded(key, loaded, ctx);
-        }));
+        self.loads
+            .run(ctx, load, |(loaded, key), actor: &mut Self, ctx| {
+                actor.loaded(key, loaded, ctx);
+            });
     }
 
     fn loaded(
@@ -307,6 +309,14 @@ impl<M: Machine> Handler<Notice<M>> for Keeper<M> {
             }
         }
         gauge!("securitybot_live_actors", "kind" => self.kind).set(self.slots.len() as f64);
+    }
+}
+
+impl<M: Machine> Handler<Done<Self>> for Keeper<M> {
+    type Result = ();
+
+    fn handle(&mut self, done: Done<Self>, ctx: &mut Self::Context) {
+        done.go_on(self, ctx);
     }
 }
 

@@ -6,10 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorContext, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
-    fut::ActorFutureExt,
-};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, ResponseFuture};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics::{counter, gauge};
@@ -24,6 +21,7 @@ use crate::messages::{Messages, Rendered};
 use crate::plugins::chat::{Chat, ChatError};
 
 use super::Now;
+use super::beside::{Beside, Done};
 use super::durable::{Order, Perform, Performed, panic_text};
 use super::mailbox::Mailbox;
 use super::messages::{Escalate, Stop};
@@ -59,7 +57,8 @@ struct Waiting {
     urgency: Severity,
     nth: u64,
     since: Instant,
-    order: Order<Effect>,
+    key: String,
+    order: Arc<Order<Effect>>,
 }
 
 impl PartialEq for Waiting {
@@ -94,6 +93,7 @@ pub struct Messenger {
     /// The chat asked to wait with these, and only these, until then: others may be told meanwhile.
     later: BTreeMap<u64, (Instant, Waiting)>,
     gathering: bool,
+    sends: Beside,
 }
 
 impl Messenger {
@@ -109,6 +109,7 @@ impl Messenger {
             nth: 0,
             later: BTreeMap::new(),
             gathering: false,
+            sends: Beside::default(),
         }
     }
 
@@ -119,13 +120,16 @@ impl Messenger {
             };
             self.under_way += 1;
             let (chat, messages, now) = (self.chat.clone(), self.messages.clone(), (self.now)());
-            let key = next.order.effect_key();
-            let order = next.order.clone();
+            let (key, order) = (next.key.clone(), next.order.clone());
             // One message that cannot be made must not end the Messenger for everybody.
             let post =
-                AssertUnwindSafe(async move { post(chat.as_ref(), &messages, order, now).await });
-            ctx.spawn(post.catch_unwind().into_actor(self).map(
-                move |performed, actor, ctx: &mut Context<Self>| {
+                AssertUnwindSafe(
+                    async move { post(chat.as_ref(), &messages, &order, &key, now).await },
+                );
+            self.sends.run(
+                ctx,
+                post.catch_unwind(),
+                move |performed, actor: &mut Self, ctx| {
                     actor.under_way -= 1;
                     let performed = performed.unwrap_or_else(|panic| Performed::Retry {
                         why: format!("it panicked: {}", panic_text(panic.as_ref())),
@@ -136,14 +140,14 @@ impl Messenger {
                             after: Some(wait), ..
                         } if may_wait(&next, wait) => actor.wait(next, wait, ctx),
                         performed => {
-                            for done in actor.asked.remove(&key).unwrap_or_default() {
+                            for done in actor.asked.remove(&next.key).unwrap_or_default() {
                                 let _ = done.send(performed.clone());
                             }
                         }
                     }
                     actor.start(ctx);
                 },
-            ));
+            );
         }
         gauge!("securitybot_chat_waiting").set((self.waiting.len() + self.later.len()) as f64);
     }
@@ -179,16 +183,15 @@ fn may_wait(waiting: &Waiting, wait: Duration) -> bool {
 async fn post(
     chat: &dyn Chat,
     messages: &Messages,
-    order: Order<Effect>,
+    order: &Order<Effect>,
+    key: &str,
     now: Timestamp,
 ) -> Performed {
-    let key = order.effect_key();
-    let zone = zone_of(&order);
-    let zone = zone.as_str();
-    let posted = match &order.effect {
+    let zone = zone_of(order);
+    let posted = match order.effect.as_ref() {
         Effect::Send(outgoing) => {
             let words = messages.render_for(outgoing, zone);
-            let send = send(chat, outgoing, &words, &key, order.maybe_done, now);
+            let send = send(chat, outgoing, &words, key, order.maybe_done, now);
             tokio::time::timeout(SEND_TIMEOUT, send).await
         }
         Effect::Edit {
@@ -222,16 +225,16 @@ async fn post(
 }
 
 /// The person's own zone: not every message carries one.
-fn zone_of(order: &Order<Effect>) -> String {
-    let employee = match &order.effect {
+fn zone_of(order: &Order<Effect>) -> &str {
+    let employee = match order.effect.as_ref() {
         Effect::Send(outgoing)
         | Effect::Edit {
             message: outgoing, ..
         } => &outgoing.employee,
-        _ => return "UTC".to_owned(),
+        _ => return "UTC",
     };
     let employee = order.world.directory.get(employee);
-    employee.map_or_else(|| "UTC".to_owned(), |employee| employee.time_zone.clone())
+    employee.map_or("UTC", |employee| &employee.time_zone)
 }
 
 async fn send(
@@ -265,10 +268,11 @@ impl Handler<Post> for Messenger {
 
     fn handle(&mut self, message: Post, ctx: &mut Self::Context) -> Self::Result {
         let (done, answer) = oneshot::channel();
-        let asked = self.asked.entry(message.order.effect_key()).or_default();
+        let key = message.order.effect_key();
+        let asked = self.asked.entry(key.clone()).or_default();
         asked.push(done);
         let is_new = asked.len() == 1;
-        let urgency = match &message.order.effect {
+        let urgency = match message.order.effect.as_ref() {
             Effect::Send(outgoing)
             | Effect::Edit {
                 message: outgoing, ..
@@ -281,7 +285,8 @@ impl Handler<Post> for Messenger {
                 urgency,
                 nth: self.nth,
                 since: Instant::now(),
-                order: message.order,
+                key,
+                order: Arc::new(message.order),
             });
             self.start(ctx);
         }
@@ -291,6 +296,14 @@ impl Handler<Post> for Messenger {
                 after: None,
             })
         })
+    }
+}
+
+impl Handler<Done<Messenger>> for Messenger {
+    type Result = ();
+
+    fn handle(&mut self, done: Done<Self>, ctx: &mut Self::Context) {
+        done.go_on(self, ctx);
     }
 }
 
@@ -312,7 +325,7 @@ pub struct ConversationEffects {
 
 impl Perform<Conversation> for ConversationEffects {
     fn perform(&self, order: Order<Effect>) -> BoxFuture<'static, Performed> {
-        match &order.effect {
+        match order.effect.as_ref() {
             Effect::RaiseAgain(raise) => {
                 let raise = raise.as_ref().clone();
                 let to = crate::core::ids::AggregateKey::escalation(raise.id, order.key.partition);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::core::time::Timestamp;
 
 pub mod acceptance;
+pub mod beside;
 pub mod caretaker;
 pub mod checkpoint;
 pub mod checkpointer;

@@ -108,7 +108,7 @@ impl Handler<Push> for Verifier {
             let Some(factor) = factor else {
                 return impossible("no push factor is configured any more");
             };
-            match &message.order.effect {
+            match message.order.effect.as_ref() {
                 // Sent perhaps, but its transaction is lost: a second one on the phone would be worse.
                 Effect::StartPush(_) if message.order.maybe_done => {
                     impossible("the request was lost by a restart, please ask for a new one")

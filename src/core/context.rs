@@ -23,7 +23,8 @@ impl ContextKey {
             .iter()
             .map(|key| (key.as_str(), context.get(key).map(Untrusted::raw)))
             .collect();
-        let canonical = serde_json::json!([rule.as_str(), words]).to_string();
+        let canonical = serde_json::to_string(&(rule.as_str(), words))
+            .expect("strings with string keys are JSON");
         Self(hex::encode(Sha256::digest(canonical.as_bytes())))
     }
 

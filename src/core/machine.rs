@@ -1,6 +1,7 @@
 //! The shape of every durable machine: state and event in, [`Step`] out. No effect happens here; the
 //! shell in `actors/durable.rs` commits the step first and performs its effects afterwards.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -25,12 +26,12 @@ pub struct Context<'a> {
 /// An effect is data: it is stored with the state and performed, in order per lane, once the commit
 /// that holds it stands. After a crash it is performed again under the same key.
 pub trait Effect:
-    Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Unpin + 'static
+    Clone + std::fmt::Debug + Serialize + DeserializeOwned + Send + Sync + Unpin + 'static
 {
     /// For metrics and logs.
     fn name(&self) -> &'static str;
     /// Effects of one lane are performed one after the other, lanes independently.
-    fn lane(&self) -> String;
+    fn lane(&self) -> Cow<'static, str>;
     /// Closing this case withdraws the effect while it has not been started.
     fn case(&self) -> Option<CaseId>;
 }

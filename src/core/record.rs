@@ -63,13 +63,11 @@ impl Record {
     }
 
     /// Ties the record to a case and keeps the case as it stands now.
-    pub fn about(mut self, case: &CaseView) -> Self {
+    pub fn about(mut self, mut case: CaseView) -> Self {
         self.case_id = Some(case.id);
         self.employee.clone_from(&case.employee);
-        self.case = Some(Box::new(CaseView {
-            evidence: Vec::new(),
-            ..case.clone()
-        }));
+        case.evidence = Vec::new();
+        self.case = Some(Box::new(case));
         self
     }
 

@@ -1,15 +1,16 @@
 //! One spelling for JSON that means the same: without it a producer that reorders its keys would look
 //! like one that altered an alert, and ids made of a hash would differ between two equal requests.
 
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// The value as JSON with sorted keys and without white space. Nesting is bounded by the parser
 /// (serde_json stops at 128 levels), so the recursion is too.
 pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
+    let mut text = Vec::with_capacity(512);
     write(value, &mut text);
-    text
+    String::from_utf8(text).expect("JSON is UTF-8")
 }
 
 /// Lower-case hexadecimal SHA-256.
@@ -17,35 +18,39 @@ pub fn sha256_hex(text: &str) -> String {
     hex::encode(Sha256::digest(text.as_bytes()))
 }
 
-fn write(value: &Value, out: &mut String) {
+fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             // Sorted here: whether serde_json keeps the order is a feature any dependency can turn on.
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by(|a, b| a.0.cmp(b.0));
-            out.push('{');
+            out.push(b'{');
             for (index, (key, value)) in entries.into_iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
+                leaf(key, out);
+                out.push(b':');
                 write(value, out);
             }
-            out.push('}');
+            out.push(b'}');
         }
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write(item, out);
             }
-            out.push(']');
+            out.push(b']');
         }
-        leaf => out.push_str(&leaf.to_string()),
+        other => leaf(other, out),
     }
+}
+
+fn leaf(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("texts and numbers are JSON, and memory takes all");
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl Loaded {
         match self {
             Self::Conversation(_, outbox) => {
                 let found = outbox.entries.iter().find(|entry| entry.seq == seq);
-                found.map(|entry| &entry.effect)
+                found.map(|entry| entry.effect.as_ref())
             }
             Self::Escalation(..) => None,
         }
@@ -96,7 +96,7 @@ impl Loaded {
         match self {
             Self::Escalation(_, outbox) => {
                 let found = outbox.entries.iter().find(|entry| entry.seq == seq);
-                found.map(|entry| &entry.effect)
+                found.map(|entry| entry.effect.as_ref())
             }
             Self::Conversation(..) => None,
         }

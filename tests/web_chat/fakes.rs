@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +23,8 @@ use securitybot::store::{
 pub struct FakeStore {
     pub rows: Mutex<BTreeMap<(Collection, String), Row>>,
     pub down: AtomicBool,
+    /// Calls of `put_rows`.
+    pub puts: AtomicUsize,
 }
 
 impl FakeStore {
@@ -80,6 +82,7 @@ impl Store for FakeStore {
     ) -> Result<usize, WriteError> {
         self.check()
             .map_err(|error| WriteError::Failed(error.to_string()))?;
+        self.puts.fetch_add(1, Ordering::SeqCst);
         let mut rows = self.rows.lock().unwrap();
         let mut written = 0;
         for change in changes {

@@ -18,9 +18,11 @@ use actix::{
 };
 use metrics::counter;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::core::ids::AggregateKey;
 use crate::core::machine::{Machine, Step, retry_delay};
+use crate::core::time::Timestamp;
 use crate::core::world::World;
 use crate::store::Write;
 
@@ -96,8 +98,10 @@ pub struct Durable<M: Machine> {
     settling: Option<Performance>,
     /// Commits refused in a row by a store that cannot write.
     refused: u32,
-    timer: Option<SpawnHandle>,
-    idle: Option<SpawnHandle>,
+    timer: Option<(SpawnHandle, Timestamp)>,
+    /// When the last event ended, and whether it is looked after.
+    active: Instant,
+    resting: bool,
 }
 
 impl<M: Machine> Durable<M> {
@@ -131,7 +135,8 @@ impl<M: Machine> Durable<M> {
             settling: None,
             refused: 0,
             timer: None,
-            idle: None,
+            active: Instant::now(),
+            resting: false,
         }
     }
 
@@ -337,9 +342,6 @@ impl<M: Machine> Durable<M> {
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        if let Some(timer) = self.timer.take() {
-            ctx.cancel_future(timer);
-        }
         let now = (self.env.now)();
         let waiting = self
             .outbox
@@ -355,12 +357,20 @@ impl<M: Machine> Durable<M> {
                 refused => retry_delay(refused),
             };
             let wait = due.since(now).min(LONGEST_TIMER).max(shortest);
-            self.timer = Some(ctx.notify_later(Tick, wait));
+            // One that fires early changes nothing and is armed anew then: cheaper than one for each event.
+            let at = now.after(wait);
+            if self.timer.is_none_or(|(_, armed)| at < armed) {
+                if let Some((timer, _)) = self.timer.take() {
+                    ctx.cancel_future(timer);
+                }
+                self.timer = Some((ctx.notify_later(Tick, wait), at));
+            }
         }
-        if let Some(idle) = self.idle.take() {
-            ctx.cancel_future(idle);
+        self.active = Instant::now();
+        if !self.resting {
+            self.resting = true;
+            ctx.notify_later(Rest, IDLE);
         }
-        self.idle = Some(ctx.notify_later(Rest, IDLE));
     }
 
     fn end(&mut self, again: Option<Handle<M>>, ctx: &mut Context<Self>) {
@@ -427,6 +437,7 @@ impl<M: Machine> Handler<Tick> for Durable<M> {
     type Result = ();
 
     fn handle(&mut self, _: Tick, ctx: &mut Self::Context) {
+        self.timer = None;
         self.tick(ctx);
     }
 }
@@ -450,8 +461,15 @@ impl<M: Machine> Handler<Rest> for Durable<M> {
     type Result = ();
 
     fn handle(&mut self, _: Rest, ctx: &mut Self::Context) {
-        if !self.in_flight.is_empty() {
-            self.idle = Some(ctx.notify_later(Rest, IDLE));
+        let idle = self.active.elapsed();
+        if !self.in_flight.is_empty() || idle < IDLE {
+            let rest = IDLE.saturating_sub(idle).max(Duration::from_millis(1));
+            let wait = if self.in_flight.is_empty() {
+                rest
+            } else {
+                IDLE
+            };
+            ctx.notify_later(Rest, wait);
             return;
         }
         let notice = Notice::Idle {
@@ -462,7 +480,7 @@ impl<M: Machine> Handler<Rest> for Durable<M> {
         if !post_to_owner(&self.owner, notice) {
             ctx.stop();
         }
-        self.idle = Some(ctx.notify_later(Rest, IDLE));
+        ctx.notify_later(Rest, IDLE);
     }
 }
 

@@ -30,7 +30,7 @@ pub trait Perform<M: Machine>: Send + Sync + 'static {
 pub struct Order<E> {
     pub key: AggregateKey,
     pub seq: u64,
-    pub effect: E,
+    pub effect: Arc<E>,
     /// A try before this one may have reached the other side: read back where that is possible.
     pub maybe_done: bool,
     pub world: Arc<World>,
@@ -134,15 +134,16 @@ impl<M: Machine> Handler<Performance> for Durable<M> {
     type Result = ();
 
     fn handle(&mut self, message: Performance, ctx: &mut Self::Context) {
-        let Performance { seq, performed } = message.clone();
+        let seq = message.seq;
         self.in_flight.remove(&seq);
         let Some(entry) = self.outbox.entries.iter().find(|entry| entry.seq == seq) else {
             return self.rest(ctx);
         };
+        let performed = message.performed.clone();
         self.settling = Some(message);
         match performed {
             Performed::Settled(settlement) => {
-                let event = M::settled(entry.effect.clone(), settlement);
+                let event = M::settled(entry.effect.as_ref().clone(), settlement);
                 self.take(event, Some(seq), None, ctx);
             }
             Performed::Retry { why, after } => {

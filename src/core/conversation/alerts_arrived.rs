@@ -40,22 +40,22 @@ impl Turn<'_> {
                 continue;
             }
             let policy = self.cx.world.policy.for_case(&alert.rule, alert.severity);
-            match self.route(alert, &policy) {
+            let key = ContextKey::new(&alert.rule, &policy.context_keys, &alert.context);
+            match self.route(alert, &key, &policy) {
                 Route::Ask => {
-                    if let Some(id) = self.fold_or_open(alert, policy) {
+                    if let Some(id) = self.fold_or_open(alert, key, policy) {
                         *folded.entry(id).or_default() += 1;
                     }
                 }
-                Route::Snoozed(by) => self.suppress(alert, policy, by),
+                Route::Snoozed(by) => self.suppress(alert, key, policy, by),
                 Route::End(outcome) => {
-                    let key = ContextKey::new(&alert.rule, &policy.context_keys, &alert.context);
                     let alike = ended.iter_mut().find(|(case, o)| {
                         *o == outcome && case.key == key && case.severity() == policy.severity
                     });
                     match alike {
                         Some((case, _)) => case.fold(alert),
                         None => {
-                            let case = Case::open(self.new_id(), alert, policy, self.now());
+                            let case = Case::open(self.new_id(), alert, key, policy, self.now());
                             ended.push((case, outcome));
                         }
                     }
@@ -71,14 +71,13 @@ impl Turn<'_> {
         Reply::Taken
     }
 
-    fn route(&self, alert: &Alert, policy: &CasePolicy) -> Route {
-        let key = ContextKey::new(&alert.rule, &policy.context_keys, &alert.context);
+    fn route(&self, alert: &Alert, key: &ContextKey, policy: &CasePolicy) -> Route {
         let now = self.now();
         let snooze = self
             .next
             .snoozes
             .iter()
-            .find(|s| s.covers(&key, policy.severity, alert.accepted_at, now))
+            .find(|s| s.covers(key, policy.severity, alert.accepted_at, now))
             .map(|s| s.case);
         route(Facts {
             mode: policy.mode,
@@ -90,27 +89,32 @@ impl Turn<'_> {
     }
 
     /// The open case that it was folded into; `None`: it opened one of its own.
-    fn fold_or_open(&mut self, alert: &Alert, policy: CasePolicy) -> Option<CaseId> {
-        let key = ContextKey::new(&alert.rule, &policy.context_keys, &alert.context);
+    fn fold_or_open(
+        &mut self,
+        alert: &Alert,
+        key: ContextKey,
+        policy: CasePolicy,
+    ) -> Option<CaseId> {
         let alike = self
             .next
             .cases
-            .values_mut()
+            .values()
             .filter(|case| case.is_open() && case.phase != Phase::Verifying && !case.folding_over)
             .find(|case| {
                 case.rule == alert.rule && case.key == key && case.severity() == policy.severity
-            });
-        if let Some(case) = alike {
+            })
+            .map(|case| case.id);
+        if let Some(case) = alike.and_then(|id| self.next.cases.get_mut(&id)) {
             case.fold(alert);
             return Some(case.id);
         }
         let who = Who::Source(alert.source.clone());
-        let mut case = Case::open(self.new_id(), alert, policy, self.now());
+        let mut case = Case::open(self.new_id(), alert, key, policy, self.now());
         case.identity = self.identity().cloned();
         self.next.opened += 1;
         case.order = self.next.opened;
         let id = case.id;
-        self.next.cases.insert(id, case);
+        self.next.cases.insert(case);
         self.record(
             id,
             "case_opened",
@@ -130,8 +134,8 @@ impl Turn<'_> {
     }
 
     /// Each suppressed alert is a closed case of its own, and is counted at its snooze.
-    fn suppress(&mut self, alert: &Alert, policy: CasePolicy, by: CaseId) {
-        let case = Case::open(self.new_id(), alert, policy, self.now());
+    fn suppress(&mut self, alert: &Alert, key: ContextKey, policy: CasePolicy, by: CaseId) {
+        let case = Case::open(self.new_id(), alert, key, policy, self.now());
         let employee = self.next.employee().cloned();
         if let (Some(snooze), Some(employee)) = (
             self.next.snoozes.iter_mut().find(|s| s.case == by),
@@ -164,7 +168,7 @@ impl Turn<'_> {
         let view = case.view(self.next.employee(), snoozed_by);
         let detail = self.why_unasked(&case, outcome, snoozed_by);
         self.records
-            .push(Record::new(now, "case_opened", who).about(&opened));
+            .push(Record::new(now, "case_opened", who).about(opened));
         let event = match outcome {
             Outcome::Snoozed => "alert_snoozed",
             _ => "case_closed",
@@ -172,13 +176,13 @@ impl Turn<'_> {
         self.records.push(
             Record::new(now, event, Who::Bot)
                 .detail(detail.clone())
-                .about(&view),
+                .about(view.clone()),
         );
         if outcome == Outcome::Snoozed {
             self.records.push(
                 Record::new(now, "case_closed", Who::Bot)
                     .detail(detail.clone())
-                    .about(&view),
+                    .about(view.clone()),
             );
         }
         self.rows.extend(case_row(&view, case.key.as_str()));

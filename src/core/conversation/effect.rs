@@ -1,6 +1,8 @@
 //! What a conversation wants done. Effects carry data; their text is made when they are sent
 //! (`messages/`), in the language and zone of the person.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::alert::Severity;
@@ -381,13 +383,13 @@ impl machine::Effect for Effect {
         }
     }
 
-    fn lane(&self) -> String {
+    fn lane(&self) -> Cow<'static, str> {
         match self {
-            Self::Send(_) | Self::Edit { .. } => "chat".to_owned(),
-            Self::RaiseAgain(_) => "escalation".to_owned(),
+            Self::Send(_) | Self::Edit { .. } => "chat".into(),
+            Self::RaiseAgain(_) => "escalation".into(),
             // One that is still waited for holds up no other.
-            Self::StartPush(push) => format!("factor/{}", push.challenge),
-            Self::AwaitPush { challenge, .. } => format!("factor/{challenge}"),
+            Self::StartPush(push) => format!("factor/{}", push.challenge).into(),
+            Self::AwaitPush { challenge, .. } => format!("factor/{challenge}").into(),
         }
     }
 

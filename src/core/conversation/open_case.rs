@@ -128,13 +128,20 @@ fn is_false(b: &bool) -> bool {
 }
 
 impl Case {
-    pub fn open(id: CaseId, alert: &Alert, policy: CasePolicy, now: Timestamp) -> Self {
+    /// `key` is the alert's under that policy.
+    pub fn open(
+        id: CaseId,
+        alert: &Alert,
+        key: ContextKey,
+        policy: CasePolicy,
+        now: Timestamp,
+    ) -> Self {
         let at = alert.occurred_at.unwrap_or(alert.accepted_at);
         let mut case = Self {
             id,
             phase: Phase::Waiting,
             identity: None,
-            key: ContextKey::new(&alert.rule, &policy.context_keys, &alert.context),
+            key,
             principal: alert.principal.clone(),
             rule: alert.rule.clone(),
             title: alert.title.clone(),
@@ -267,6 +274,18 @@ impl Case {
 
     pub fn view(&self, employee: Option<&EmployeeId>, snoozed_by: Option<CaseId>) -> CaseView {
         CaseView {
+            evidence: self.evidence.clone(),
+            ..self.without_evidence(employee, snoozed_by)
+        }
+    }
+
+    /// As the journal keeps it.
+    pub fn without_evidence(
+        &self,
+        employee: Option<&EmployeeId>,
+        snoozed_by: Option<CaseId>,
+    ) -> CaseView {
+        CaseView {
             id: self.id,
             reference: self.reference(),
             employee: employee.cloned(),
@@ -294,7 +313,7 @@ impl Case {
             answered_at: self.answered_at,
             closed_at: self.closed_at(),
             escalation: None,
-            evidence: self.evidence.clone(),
+            evidence: Vec::new(),
         }
     }
 

@@ -64,7 +64,7 @@ pub fn rebuilt(
                 nth += 1;
                 let context = context_key(&view, cx);
                 let opened = Record::new(cx.now, "case_opened", Who::Source(alert.source.clone()));
-                step.records.push(opened.about(&view));
+                step.records.push(opened.about(view.clone()));
                 fail(
                     &mut step,
                     view,
@@ -213,7 +213,7 @@ fn fail(
     step.records.push(
         Record::new(cx.now, "case_closed", Who::Bot)
             .detail(because)
-            .about(&view),
+            .about(view.clone()),
     );
     step.births.push(Raise {
         id: view.id,

@@ -213,7 +213,7 @@ impl Turn<'_> {
         answer: &Answer,
     ) -> Option<Reply> {
         if !self.is_request(id) {
-            let stale = revision == REVISION && !self.next.cases.contains_key(&id);
+            let stale = revision == REVISION && self.next.cases.get(&id).is_none();
             return stale.then(|| match self.may_answer(inbound, None) {
                 true => Reply::NoLongerApplies {
                     why: "That is over. Write “help” to see what you can do.".to_owned(),

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::core::ids::{AggregateKey, CaseId, EmployeeId};
+use crate::core::ids::{AggregateKey, EmployeeId};
 use crate::core::machine::{Context, Guard, Machine, Remains, Settlement, Step};
 use crate::core::time::Timestamp;
 
+use super::cases::Cases;
 use super::effect::Effect;
 use super::event::{Event, Reply};
 use super::open_case::Case;
@@ -42,8 +43,8 @@ pub struct Conversation {
     /// The last number taken from each source's intake.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) taken: BTreeMap<String, u64>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) cases: BTreeMap<CaseId, Case>,
+    #[serde(default, skip_serializing_if = "Cases::is_empty")]
+    pub(super) cases: Cases,
     /// Cases ever asked about; the place of the next one.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub(super) opened: u64,
@@ -127,7 +128,7 @@ impl Conversation {
     /// Drops what no answer can concern any more; an idle employee's state stays small.
     pub(super) fn forget(&mut self, now: Timestamp) {
         self.cases
-            .retain(|_, case| forgotten_at(case, &self.snoozes).is_none_or(|at| now < at));
+            .retain(|case| forgotten_at(case, &self.snoozes).is_none_or(|at| now < at));
         self.snoozes.retain(|snooze| now < snooze.forgotten_at());
         if self.locked_until.is_some_and(|until| until <= now) {
             self.locked_until = None;
@@ -179,7 +180,7 @@ impl Machine for Conversation {
                 Owner::Unknown(subject)
             },
             taken: BTreeMap::new(),
-            cases: BTreeMap::new(),
+            cases: Cases::default(),
             opened: 0,
             snoozes: Vec::new(),
             events: VecDeque::new(),

@@ -125,7 +125,7 @@ impl<'a> Turn<'a> {
     pub fn record(&mut self, id: CaseId, event: &str, who: Who, detail: impl Into<String>) {
         let record = Record::new(self.cx.now, event, who).detail(detail);
         let record = match self.next.cases.get(&id) {
-            Some(case) => record.about(&self.view(case)),
+            Some(case) => record.about(case.without_evidence(self.next.employee(), None)),
             None => Record {
                 case_id: Some(id),
                 employee: self.next.employee().cloned(),

@@ -57,7 +57,7 @@ impl<'a> Draft<'a> {
     pub(super) fn record(&mut self, event: &str, who: Who, detail: impl Into<String>) {
         let mut record = Record::new(self.cx.now, event, who).detail(detail);
         if let Some(case) = self.life.case() {
-            record = record.about(&case);
+            record = record.about(case);
         }
         record.case_id = Some(self.life.id);
         self.records.push(record);

@@ -115,8 +115,8 @@ impl machine::Effect for Effect {
     }
 
     /// One lane per pager: a pager that is down holds up nobody else.
-    fn lane(&self) -> String {
-        self.pager().to_string()
+    fn lane(&self) -> std::borrow::Cow<'static, str> {
+        self.pager().to_string().into()
     }
 
     /// Only pages are withdrawn (by an acknowledgement or the end); what tells a pager of either never

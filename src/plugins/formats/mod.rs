@@ -23,6 +23,18 @@ pub(super) fn bounded(text: &str) -> Untrusted {
 
 /// Whether a text can be a name: 1 to 200 characters, each of them visible or a plain space within.
 pub(super) fn is_name(text: &str) -> bool {
+    // Nearly every name is plain; the rest is looked at character by character.
+    let graphic = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    let bytes = text.as_bytes();
+    if bytes.len() <= MAX_NAME_CHARS
+        && graphic(bytes.first())
+        && graphic(bytes.last())
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() || *byte == b' ')
+    {
+        return true;
+    }
     !text.is_empty()
         && text.chars().count() <= MAX_NAME_CHARS
         && Untrusted::new(text).line(MAX_NAME_CHARS) == text
@@ -61,7 +73,7 @@ pub(super) fn check_context(context: &BTreeMap<String, Untrusted>) -> Result<(),
 
 /// Whether anything of a text would be seen by a person.
 pub(super) fn is_blank(text: &str) -> bool {
-    Untrusted::new(text).line(2).is_empty()
+    !text.bytes().any(|byte| byte.is_ascii_graphic()) && Untrusted::new(text).line(2).is_empty()
 }
 
 /// A short, clean and quoted form of untrusted text for an error message.

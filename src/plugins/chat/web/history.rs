@@ -1,18 +1,20 @@
 //! The chat's history as rows of the store: what was sent under which key, and what the employee wrote. It survives
 //! restarts, and sending twice under one key stays one message.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::ids::{CaseId, partition_of};
-use crate::core::machine::{Collection, Row, RowChange};
+use crate::core::machine::{Collection, Row};
 use crate::core::time::Timestamp;
 use crate::messages::Rendered;
 use crate::store::{RowQuery, Store, StoreError, WriteError};
 
 use super::tokens::digest;
+use super::writer::Writer;
 
 /// The field by which a page finds its messages.
 const EMPLOYEE: &str = "employee";
@@ -24,12 +26,12 @@ const SHOWN: usize = 200;
 /// One message in an employee's chat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "from")]
-pub(super) enum Entry {
-    Bot { message: Rendered },
+pub(super) enum Entry<'a> {
+    Bot { message: Cow<'a, Rendered> },
     Employee { text: String },
 }
 
-impl Entry {
+impl Entry<'_> {
     fn is_live(&self) -> bool {
         match self {
             Self::Bot { message } => !message.buttons.is_empty() || message.form.is_some(),
@@ -49,11 +51,20 @@ pub(super) enum HistoryError {
 }
 
 pub(super) struct History {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) retention: Duration,
+    store: Arc<dyn Store>,
+    writer: Writer,
+    retention: Duration,
 }
 
 impl History {
+    pub(super) fn new(store: Arc<dyn Store>, retention: Duration) -> Self {
+        Self {
+            writer: Writer::new(store.clone()),
+            store,
+            retention,
+        }
+    }
+
     /// The id of the message that is sent to `user` under `key`, for ever.
     pub(super) fn id(user: &str, key: &str) -> String {
         let mut id = digest(&["message", user, key]);
@@ -66,7 +77,7 @@ impl History {
         &self,
         user: &str,
         key: &str,
-        entry: &Entry,
+        entry: &Entry<'_>,
         at: Timestamp,
     ) -> Result<(Row, bool), HistoryError> {
         let row = self.row(user, Self::id(user, key), entry, at)?;
@@ -74,7 +85,8 @@ impl History {
             return Ok((row, true));
         }
         let stored = self.store.row(Collection::ChatMessages, &row.id).await?;
-        Ok((stored.unwrap_or(row), false))
+        let ours = stored.as_ref() == Some(&row);
+        Ok((stored.unwrap_or(row), ours))
     }
 
     /// Replaces the content; place and time stay. `None`: this employee has no such message.
@@ -82,7 +94,7 @@ impl History {
         &self,
         user: &str,
         id: &str,
-        entry: &Entry,
+        entry: &Entry<'_>,
     ) -> Result<Option<Row>, HistoryError> {
         let Some(stored) = self.get(user, id).await? else {
             return Ok(None);
@@ -141,7 +153,7 @@ impl History {
         &self,
         user: &str,
         id: String,
-        entry: &Entry,
+        entry: &Entry<'_>,
         at: Timestamp,
     ) -> Result<Row, HistoryError> {
         let mut fields = vec![(EMPLOYEE, user.to_owned())];
@@ -160,8 +172,7 @@ impl History {
 
     async fn write(&self, user: &str, row: Row, if_absent: bool) -> Result<usize, HistoryError> {
         let partition = partition_of(user, self.store.partitions());
-        let rows = [RowChange::Put(row)];
-        match self.store.put_rows(partition, &rows, if_absent).await {
+        match self.writer.put(partition, row, if_absent).await {
             // Written; only a producer of alerts needs the replicas.
             Err(WriteError::Unreplicated { .. }) => Ok(1),
             other => Ok(other?),

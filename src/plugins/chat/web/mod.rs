@@ -14,7 +14,9 @@ mod stream;
 pub mod tokens;
 mod view;
 pub mod web_page;
+mod writer;
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -75,7 +77,7 @@ impl WebChat {
         Self {
             links: Tokens::new(store.clone(), "link"),
             sessions: Tokens::new(store.clone(), "session"),
-            history: History { store, retention },
+            history: History::new(store, retention),
             clock,
             public_url: public_url.trim_end_matches('/').to_owned(),
             secure: public_url.starts_with("https://"),
@@ -132,14 +134,20 @@ impl Chat for WebChat {
         message: &Rendered,
     ) -> Result<Receipt, ChatError> {
         let entry = Entry::Bot {
-            message: message.clone(),
+            message: Cow::Borrowed(message),
         };
         let sent = self.history.add(&to.user, key, &entry, self.now()).await;
         let (row, fresh) = sent.map_err(failed)?;
-        if fresh {
-            self.live.tell(&to.user, row.clone(), !message.quiet);
+        if !fresh {
+            return Ok(receipt(&row));
         }
-        Ok(receipt(&row))
+        let receipt = Receipt {
+            message_id: row.id.clone(),
+            at: row.at,
+            text: message.to_plain(),
+        };
+        self.live.tell(&to.user, row, !message.quiet);
+        Ok(receipt)
     }
 
     async fn edit(
@@ -149,17 +157,19 @@ impl Chat for WebChat {
         message: &Rendered,
     ) -> Result<Receipt, ChatError> {
         let entry = Entry::Bot {
-            message: message.clone(),
+            message: Cow::Borrowed(message),
         };
         let edited = self.history.replace(&to.user, message_id, &entry).await;
         let row = edited
             .map_err(failed)?
             .ok_or_else(|| ChatError::Refused(format!("message {message_id} is not there")))?;
-        self.live.tell(&to.user, row.clone(), false);
-        Ok(Receipt {
+        let receipt = Receipt {
+            message_id: row.id.clone(),
             at: self.now(),
-            ..receipt(&row)
-        })
+            text: message.to_plain(),
+        };
+        self.live.tell(&to.user, row, false);
+        Ok(receipt)
     }
 
     async fn find(

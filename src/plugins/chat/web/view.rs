@@ -104,6 +104,7 @@ impl MessageView {
         match entry {
             Entry::Employee { text } => view.own = Some(text),
             Entry::Bot { message } => {
+                let message = message.into_owned();
                 view.case = message
                     .case
                     .map(|case| case.to_string())

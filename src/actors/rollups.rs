@@ -197,8 +197,44 @@ async fn make(
     Ok((rollup.finish(heads), next))
 }
 
+/// Oldest first to each sink. One that fails waits for the next run with all that it still has to get; the
+/// others do not wait with it.
 async fn deliver_waiting(store: &dyn Store, sinks: &[Arc<dyn Sink>]) -> Result<(), String> {
-    let query = RowQuery {
+    let mut failed: BTreeMap<String, String> = BTreeMap::new();
+    for row in waiting(store).await?.into_iter().rev() {
+        let Ok(mut kept) = serde_json::from_str::<Kept>(&row.body) else {
+            continue;
+        };
+        let before = kept.waiting.len();
+        let mut still = Vec::new();
+        for name in std::mem::take(&mut kept.waiting) {
+            // A sink that was taken out of the config waits no more.
+            let Some(sink) = sinks.iter().find(|sink| sink.name() == name) else {
+                continue;
+            };
+            if !failed.contains_key(&name) {
+                match sink.deliver(std::slice::from_ref(&kept.rollup)).await {
+                    Ok(()) => continue,
+                    Err(error) => failed.insert(name.clone(), error.to_string()),
+                };
+            }
+            still.push(name);
+        }
+        kept.waiting = still;
+        if kept.waiting.len() < before {
+            put(store, &row.id, &kept, row.expires, kept.fields(), row.at).await?;
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let problems = failed.iter().map(|(sink, why)| format!("{sink}: {why}"));
+    Err(problems.collect::<Vec<_>>().join("; "))
+}
+
+/// The rollups that some sink waits for, newest first.
+async fn waiting(store: &dyn Store) -> Result<Vec<Row>, String> {
+    let mut query = RowQuery {
         collection: Collection::Documents,
         fields: vec![("rollup", "waiting".to_owned())],
         since: None,
@@ -206,33 +242,16 @@ async fn deliver_waiting(store: &dyn Store, sinks: &[Arc<dyn Sink>]) -> Result<(
         limit: 100,
         cursor: None,
     };
-    let page = store
-        .rows(&query)
-        .await
-        .map_err(|error| error.to_string())?;
-    for row in page.rows.into_iter().rev() {
-        let Ok(mut kept) = serde_json::from_str::<Kept>(&row.body) else {
-            continue;
-        };
-        let mut problem = None;
-        let mut waiting = Vec::new();
-        for name in std::mem::take(&mut kept.waiting) {
-            // A sink that was taken out of the config waits no more.
-            let Some(sink) = sinks.iter().find(|sink| sink.name() == name) else {
-                continue;
-            };
-            if let Err(error) = sink.deliver(std::slice::from_ref(&kept.rollup)).await {
-                problem = Some(error.to_string());
-                waiting.push(name);
-            }
-        }
-        kept.waiting = waiting;
-        put(store, &row.id, &kept, row.expires, kept.fields(), row.at).await?;
-        if let Some(problem) = problem {
-            return Err(problem);
+    let mut rows = Vec::new();
+    loop {
+        let page = store.rows(&query).await;
+        let page = page.map_err(|error| error.to_string())?;
+        rows.extend(page.rows);
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(rows);
         }
     }
-    Ok(())
 }
 
 async fn document(store: &dyn Store, id: &str) -> Result<Option<String>, String> {

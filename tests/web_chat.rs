@@ -17,6 +17,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::test::TestRequest;
 use futures_util::future::join_all;
 use securitybot::core::conversation::Reply;
+use securitybot::messages::Block;
 use securitybot::plugins::chat::Chat;
 
 use bot::{Bot, Page, RETENTION, XSS, case, get, identity, post};
@@ -481,6 +482,28 @@ async fn messages_of_one_moment_are_written_together_and_a_repeat_among_them_cha
     );
     assert_eq!(&edited.unwrap().message_id, last);
     assert_eq!(bot.store.rows.lock().unwrap().len(), 21);
+}
+
+#[actix_web::test]
+async fn messages_of_one_millisecond_stand_in_the_order_they_were_sent_in() {
+    let bot = Bot::new();
+    let app = app!(bot);
+    let to = identity("alice");
+    for nth in 0..20 {
+        let mut message = bot.rendered("alice", 1);
+        message.blocks = vec![Block::Heading {
+            text: format!("message {nth:02}"),
+        }];
+        bot.chat
+            .send(&to, &format!("k{nth}"), &message)
+            .await
+            .unwrap();
+    }
+    let page = bot.sign_in(&app, "alice").await.page.body;
+    let places: Vec<_> = (0..20)
+        .map(|nth| page.find(&format!("message {nth:02}")).unwrap())
+        .collect();
+    assert!(places.is_sorted(), "{places:?}");
 }
 
 #[actix_web::test]

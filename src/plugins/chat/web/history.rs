@@ -2,7 +2,9 @@
 //! restarts, and sending twice under one key stays one message.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,10 @@ const EMPLOYEE: &str = "employee";
 const LIVE_FOR: &str = "live_for";
 /// As much as anybody scrolls; older messages stay in the journal.
 const SHOWN: usize = 200;
+/// Chats that share one clock, so many clocks.
+const CLOCKS: usize = 1024;
+/// A clock that is ahead by more was ahead before the system's clock was set back.
+const AHEAD_MS: i64 = 1_000;
 
 /// One message in an employee's chat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +60,7 @@ pub(super) struct History {
     store: Arc<dyn Store>,
     writer: Writer,
     retention: Duration,
+    clocks: Clocks,
 }
 
 impl History {
@@ -62,6 +69,7 @@ impl History {
             writer: Writer::new(store.clone()),
             store,
             retention,
+            clocks: Clocks::default(),
         }
     }
 
@@ -80,6 +88,7 @@ impl History {
         entry: &Entry<'_>,
         at: Timestamp,
     ) -> Result<(Row, bool), HistoryError> {
+        let at = self.clocks.next(user, at);
         let row = self.row(user, Self::id(user, key), entry, at)?;
         if self.write(user, row.clone(), true).await? > 0 {
             return Ok((row, true));
@@ -177,6 +186,34 @@ impl History {
             Err(WriteError::Unreplicated { .. }) => Ok(1),
             other => Ok(other?),
         }
+    }
+}
+
+/// Messages stand in the order of their times: of two in one chat and one millisecond, the later is a millisecond late.
+struct Clocks {
+    last_ms: Vec<AtomicI64>,
+    hasher: RandomState,
+}
+
+impl Default for Clocks {
+    fn default() -> Self {
+        Self {
+            last_ms: (0..CLOCKS).map(|_| AtomicI64::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Clocks {
+    fn next(&self, user: &str, now: Timestamp) -> Timestamp {
+        let last = &self.last_ms[self.hasher.hash_one(user) as usize % CLOCKS];
+        let now = now.as_millis();
+        let after = |last: i64| match (now..now + AHEAD_MS).contains(&last) {
+            true => last + 1,
+            false => now,
+        };
+        let before = last.update(Ordering::SeqCst, Ordering::SeqCst, after);
+        Timestamp::from_millis(after(before))
     }
 }
 

@@ -192,6 +192,7 @@ fn a_question_that_lands_after_its_case_closed_only_loses_its_buttons() {
         Effect::Edit {
             message_id,
             message,
+            ..
         },
     ] = step.effects.as_slice()
     else {

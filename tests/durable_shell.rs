@@ -12,7 +12,7 @@ use actix::Actor;
 use escalation_support::{START, ladder, level, world};
 use futures_util::future::BoxFuture;
 use securitybot::actors::checkpointer::{Checkpointer, Held, Persist};
-use securitybot::actors::durable::{Env, Order, Perform, Performed};
+use securitybot::actors::durable::{Env, Order, Perform, Performed, Within};
 use securitybot::actors::keeper::Keeper;
 use securitybot::actors::mailbox::{Mailbox, Slot, mailbox};
 use securitybot::actors::messages::{Deliver, Escalate};
@@ -36,13 +36,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Script = Arc<dyn Fn(u32) -> Performed + Send + Sync>;
 
-/// Answers the nth performing by the script.
+type ByCommit = Arc<dyn Fn() -> Option<Within> + Send + Sync>;
+
+/// Answers the nth performing by the script, unless the commit performs it.
 struct Performer {
     times: Arc<AtomicU32>,
     script: Script,
+    by_commit: ByCommit,
 }
 
 impl<M: Machine> Perform<M> for Performer {
+    fn within(&self, _: &Order<M::Effect>) -> Option<Within> {
+        (self.by_commit)()
+    }
+
     fn perform(&self, _: Order<M::Effect>) -> BoxFuture<'static, Performed> {
         let nth = self.times.fetch_add(1, Ordering::SeqCst) + 1;
         let script = self.script.clone();
@@ -63,6 +70,15 @@ struct Shell<M: Machine> {
 }
 
 fn shell<M: Machine>(store: Arc<MemoryStore>, world: World, script: Script) -> Shell<M> {
+    shell_with(store, world, script, Arc::new(|| None))
+}
+
+fn shell_with<M: Machine>(
+    store: Arc<MemoryStore>,
+    world: World,
+    script: Script,
+    by_commit: ByCommit,
+) -> Shell<M> {
     let began = tokio::time::Instant::now();
     let now = || -> securitybot::actors::Now { Arc::new(move || START.after(began.elapsed())) };
     let mut slots = Vec::new();
@@ -93,6 +109,7 @@ fn shell<M: Machine>(store: Arc<MemoryStore>, world: World, script: Script) -> S
         performer: Arc::new(Performer {
             times: times.clone(),
             script,
+            by_commit,
         }),
         newborn,
     });
@@ -169,6 +186,64 @@ async fn a_plugin_that_panics_is_asked_again() {
     shell.keeper.send(page).await.unwrap().unwrap();
     outbox_empties(&shell.store, &key).await;
     assert_eq!(shell.times.load(Ordering::SeqCst), 2);
+}
+
+/// An effect that is nothing but a row; counts how often it stood.
+fn a_row(stood: Arc<AtomicU32>) -> ByCommit {
+    Arc::new(move || {
+        let stood = stood.clone();
+        Some(Within {
+            row: Row {
+                collection: Collection::Documents,
+                id: "told".to_owned(),
+                at: START,
+                fields: Vec::new(),
+                body: "{}".to_owned(),
+                expires: None,
+            },
+            settlement: Settlement::Done(Receipt::default()),
+            then: Box::new(move || {
+                stood.fetch_add(1, Ordering::SeqCst);
+            }),
+        })
+    })
+}
+
+#[actix_web::test]
+async fn what_needs_only_the_store_is_done_by_the_commit_that_decides_it() {
+    let store = Arc::new(MemoryStore::new(PARTITIONS));
+    let stood = Arc::new(AtomicU32::new(0));
+    let world = world(ladder(vec![level(0, &["log"], 15)]));
+    let script: Script = Arc::new(|_| done());
+    let shell = shell_with::<Escalation>(store.clone(), world, script, a_row(stood.clone()));
+    let key = test_page().to;
+
+    store.inject(Fault::Fail);
+    assert!(shell.keeper.send(test_page()).await.unwrap().is_err());
+    assert_eq!(stood.load(Ordering::SeqCst), 0, "nothing stands");
+    assert!(rows(&store, Collection::Documents).await.is_empty());
+
+    shell.keeper.send(test_page()).await.unwrap().unwrap();
+    assert_eq!(stood.load(Ordering::SeqCst), 1);
+    assert_eq!(rows(&store, Collection::Documents).await.len(), 1);
+    let stored = store.load(&key).await.unwrap().unwrap();
+    assert_eq!(stored.version, 1, "one commit");
+    outbox_empties(&store, &key).await;
+    assert_eq!(shell.times.load(Ordering::SeqCst), 0, "and no other call");
+}
+
+#[actix_web::test]
+async fn what_a_commit_cannot_perform_is_performed_as_usual() {
+    let store = Arc::new(MemoryStore::new(PARTITIONS));
+    let world = world(ladder(vec![level(0, &["log"], 15)]));
+    let script: Script = Arc::new(|_| done());
+    let broken: ByCommit = Arc::new(|| panic!("it cannot be written"));
+    let shell = shell_with::<Escalation>(store, world, script, broken);
+    let page = test_page();
+    let key = page.to.clone();
+    shell.keeper.send(page).await.unwrap().unwrap();
+    outbox_empties(&shell.store, &key).await;
+    assert_eq!(shell.times.load(Ordering::SeqCst), 1);
 }
 
 fn alert(id: &str) -> Alert {

@@ -14,6 +14,7 @@ use actix::{
 };
 use metrics::{counter, gauge};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::core::alert::Alert;
 use crate::core::conversation::Event;
@@ -37,8 +38,17 @@ use super::{Now, operations};
 const WINDOW: usize = 2_000;
 /// Alerts handed to one conversation at once.
 const MAX_DELIVERY: usize = 100;
-/// Requests accepted by one commit.
+/// Requests accepted by one commit, and about how many alerts.
 const MAX_GROUP: usize = 256;
+const MAX_GROUP_ALERTS: usize = 1_000;
+/// With so many alerts waiting for their conversations the next commit gives way to them: what is accepted and not
+/// asked helps nobody, and the rest of a flood waits at its producers.
+const GIVE_WAY_FROM: usize = 1_000;
+/// But never for longer: accepting must not depend on how asking goes.
+const GIVE_WAY_FOR: Duration = Duration::from_millis(250);
+/// How often an idle intake looks whether the store holds alerts that it does not know of: a Redis that was killed may
+/// have forgotten that they were taken, and what their conversations made of them.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A conversation answers after its commit; longer means it was lost.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An escalation answers after its commit.
@@ -83,7 +93,11 @@ pub struct Intake {
     backlog: u64,
     waiting: VecDeque<Request>,
     accepting: bool,
+    /// Since when the next commit gives way.
+    gives_way: Option<Instant>,
     reading: bool,
+    /// How often the queue was begun anew: what was read for an earlier time is read again.
+    beginnings: u64,
     /// Every number up to this one is in memory, delivered or taken.
     read_through: u64,
     pending: BTreeMap<String, VecDeque<(u64, Alert)>>,
@@ -92,6 +106,8 @@ pub struct Intake {
     /// With something pending and nothing under way: a flood must not look through all the others.
     ready: Vec<String>,
     deliveries: Beside,
+    /// Being paged about.
+    unreadable: BTreeSet<u64>,
     /// Committed by their receivers, still in the store's queue.
     taken: Vec<u64>,
     taking: bool,
@@ -110,19 +126,23 @@ impl Intake {
             backlog: 0,
             waiting: VecDeque::new(),
             accepting: false,
+            gives_way: None,
             reading: false,
+            beginnings: 0,
             read_through: 0,
             pending: BTreeMap::new(),
             in_memory: 0,
             busy: BTreeSet::new(),
             ready: Vec::new(),
             deliveries: Beside::default(),
+            unreadable: BTreeSet::new(),
             taken: Vec::new(),
             taking: false,
         }
     }
 
-    /// Reads the queue's numbers, at start and after a write whose outcome is unknown.
+    /// Reads the queue's numbers, at start and after a write whose outcome is unknown, and then the queue from its
+    /// beginning: what is delivered twice is taken once.
     fn reread(&mut self, ctx: &mut Context<Self>) {
         self.next = None;
         let (store, key) = (self.env.store.clone(), self.key.clone());
@@ -130,7 +150,11 @@ impl Intake {
         ctx.spawn(read.into_actor(self).map(|queue, actor, ctx| match queue {
             Ok(Queue { next, backlog, .. }) => {
                 actor.next = Some(next);
-                actor.backlog = backlog;
+                actor.know_backlog(backlog);
+                actor.forget_pending();
+                if backlog == 0 {
+                    actor.read_through = next.saturating_sub(1);
+                }
                 actor.accept(ctx);
                 actor.refill(ctx);
             }
@@ -140,6 +164,29 @@ impl Intake {
                 ctx.run_later(RETRY, |actor, ctx| actor.reread(ctx));
             }
         }));
+    }
+
+    /// All but what is under way comes from the store again.
+    fn forget_pending(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        self.in_memory -= pending.values().map(VecDeque::len).sum::<usize>();
+        self.ready.clear();
+        self.read_through = 0;
+        self.beginnings += 1;
+    }
+
+    fn know_backlog(&mut self, backlog: u64) {
+        self.backlog = backlog;
+        gauge!("securitybot_intake_backlog", "source" => self.source.to_string())
+            .set(backlog as f64);
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        let calls = self.accepting || self.reading || self.taking || self.next.is_none();
+        let work = self.in_memory > 0 || !self.taken.is_empty() || !self.waiting.is_empty();
+        if !calls && !work && self.unreadable.is_empty() {
+            self.reread(ctx);
+        }
     }
 
     fn refuse_waiting(&mut self, why: &str) {
@@ -152,11 +199,17 @@ impl Intake {
 
     fn accept(&mut self, ctx: &mut Context<Self>) {
         let Some(next) = self.next else { return };
-        if self.accepting || self.waiting.is_empty() {
+        if self.accepting || self.waiting.is_empty() || self.give_way(ctx) {
             return;
         }
         self.accepting = true;
-        let size = self.waiting.len().min(MAX_GROUP);
+        let mut alerts = 0;
+        let size = self.waiting.iter().take(MAX_GROUP).take_while(|request| {
+            let room = alerts < MAX_GROUP_ALERTS;
+            alerts += request.message.alerts.len();
+            room
+        });
+        let size = size.count();
         let group: Vec<Request> = self.waiting.drain(..size).collect();
         let (env, world) = (self.env.clone(), self.world.clone());
         let (source, key) = (self.source.clone(), self.key.clone());
@@ -175,11 +228,27 @@ impl Intake {
         }));
     }
 
+    /// Whether the next commit waits for the conversations.
+    fn give_way(&mut self, ctx: &mut Context<Self>) -> bool {
+        if self.in_memory < GIVE_WAY_FROM {
+            self.gives_way = None;
+            return false;
+        }
+        let Some(since) = self.gives_way else {
+            self.gives_way = Some(Instant::now());
+            ctx.run_later(GIVE_WAY_FOR, |actor, ctx| actor.accept(ctx));
+            return true;
+        };
+        let goes_on = since.elapsed() < GIVE_WAY_FOR;
+        if !goes_on {
+            self.gives_way = None;
+        }
+        goes_on
+    }
+
     /// Newly accepted alerts go straight to delivery, unless older ones still wait in the store.
     fn accepted(&mut self, alerts: Vec<Queued>, ctx: &mut Context<Self>) {
-        self.backlog += alerts.len() as u64;
-        gauge!("securitybot_intake_backlog", "source" => self.source.to_string())
-            .set(self.backlog as f64);
+        self.know_backlog(self.backlog + alerts.len() as u64);
         let Some(first) = alerts.first().map(|queued| queued.number) else {
             return;
         };
@@ -215,10 +284,13 @@ impl Intake {
         }
         self.reading = true;
         let (store, key, after) = (self.env.store.clone(), self.key.clone(), self.read_through);
-        let limit = WINDOW - self.in_memory;
+        let (limit, beginnings) = (WINDOW - self.in_memory, self.beginnings);
         let read = async move { store.queued(&key, after, limit).await };
         ctx.spawn(read.into_actor(self).map(move |queued, actor, ctx| {
             actor.reading = false;
+            if actor.beginnings != beginnings {
+                return actor.refill(ctx);
+            }
             match queued {
                 Ok(queued) => {
                     if queued.len() < limit {
@@ -250,7 +322,9 @@ impl Intake {
                 tracing::error!(source = %self.source, number = queued.number, %error,
                     "a queued alert cannot be read; paging");
                 self.read_through = self.read_through.max(queued.number);
-                self.page_unreadable(queued.number, error.to_string(), ctx);
+                if self.unreadable.insert(queued.number) {
+                    self.page_unreadable(queued.number, error.to_string(), ctx);
+                }
             }
         }
     }
@@ -273,6 +347,7 @@ impl Intake {
                 });
                 return;
             }
+            actor.unreadable.remove(&number);
             actor.taken.push(number);
             actor.take(ctx);
         }));
@@ -347,6 +422,7 @@ impl Intake {
         self.take(ctx);
         self.deliver(ctx);
         self.refill(ctx);
+        self.accept(ctx);
     }
 
     /// Removes taken alerts from the store's queue, many at a time and in no hurry.
@@ -369,9 +445,7 @@ impl Intake {
         ctx.spawn(take.into_actor(self).map(|(numbers, verdict), actor, ctx| {
             actor.taking = false;
             if matches!(verdict, Verdict::Committed | Verdict::Unreplicated(_)) {
-                actor.backlog = actor.backlog.saturating_sub(numbers.len() as u64);
-                gauge!("securitybot_intake_backlog", "source" => actor.source.to_string())
-                    .set(actor.backlog as f64);
+                actor.know_backlog(actor.backlog.saturating_sub(numbers.len() as u64));
                 actor.take(ctx);
             } else {
                 // Taking twice is harmless.
@@ -389,6 +463,7 @@ impl Actor for Intake {
         // Callers wait for their answers: at most one entry per open HTTP request.
         ctx.set_mailbox_capacity(4_096);
         self.reread(ctx);
+        ctx.run_interval(LOOK_EVERY, Self::look);
     }
 }
 

@@ -18,11 +18,11 @@ use crate::core::conversation::{Conversation, Effect, Outgoing};
 use crate::core::machine::{Receipt, Settlement};
 use crate::core::time::Timestamp;
 use crate::messages::{Messages, Rendered};
-use crate::plugins::chat::{Chat, ChatError};
+use crate::plugins::chat::{Chat, ChatError, Place};
 
 use super::Now;
 use super::beside::{Beside, Done};
-use super::durable::{Order, Perform, Performed, panic_text};
+use super::durable::{Order, Perform, Performed, Within, panic_text};
 use super::mailbox::Mailbox;
 use super::messages::{Escalate, Stop};
 use super::verifier::Push;
@@ -197,6 +197,7 @@ async fn post(
         Effect::Edit {
             message_id,
             message,
+            ..
         } => {
             let rendered = messages.render_for(message, zone);
             let edit = chat.edit(&message.to, message_id, &rendered);
@@ -315,15 +316,51 @@ impl Handler<Stop> for Messenger {
     }
 }
 
-/// Performs what Conversations decide: words through the Messenger, pages through the Escalator, pushes
-/// through the Verifier.
+/// Performs what Conversations decide: words through the Messenger, unless the chat lives in the store, pages
+/// through the Escalator, pushes through the Verifier.
 pub struct ConversationEffects {
+    pub chat: Arc<dyn Chat>,
+    pub messages: Arc<Messages>,
+    pub now: Now,
     pub messenger: Mailbox<Post>,
     pub verifier: Mailbox<Push>,
     pub escalations: Mailbox<Escalate>,
 }
 
 impl Perform<Conversation> for ConversationEffects {
+    fn within(&self, order: &Order<Effect>) -> Option<Within> {
+        let key = order.effect_key();
+        let (outgoing, place) = match order.effect.as_ref() {
+            Effect::Send(outgoing) => (outgoing, Place::New { key: &key }),
+            Effect::Edit {
+                message_id,
+                sent_at: Some(sent_at),
+                message,
+            } => {
+                let place = Place::At {
+                    message_id,
+                    sent_at: *sent_at,
+                };
+                (message, place)
+            }
+            _ => return None,
+        };
+        if !self.chat.lives_in_the_store() {
+            return None;
+        }
+        let words = self.messages.render_for(outgoing, zone_of(order));
+        let fresh = matches!(place, Place::New { .. }) && !words.quiet;
+        let (row, receipt) = self
+            .chat
+            .as_row(&outgoing.to, place, &words, (self.now)())?;
+        let (chat, to, shown) = (self.chat.clone(), outgoing.to.clone(), row.clone());
+        Some(Within {
+            row,
+            settlement: Settlement::Done(receipt),
+            then: Box::new(move || chat.show(&to, shown, fresh)),
+        })
+    }
+
     fn perform(&self, order: Order<Effect>) -> BoxFuture<'static, Performed> {
         match order.effect.as_ref() {
             Effect::RaiseAgain(raise) => {

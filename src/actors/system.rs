@@ -194,6 +194,9 @@ pub fn start(parts: Parts) -> System {
         let (slot, door) = mailbox("dispatcher");
         reconfigure.push(door);
         let performer = ConversationEffects {
+            chat: parts.chat.clone(),
+            messages: parts.messages.clone(),
+            now: parts.now.clone(),
             messenger,
             verifier: pushes,
             escalations: ports.escalations.clone(),

@@ -88,6 +88,18 @@ impl<M: Machine> Step<M> {
             births: Vec::new(),
         }
     }
+
+    /// Both as one step with the first one's reply; `later` began where this one ended. Their effects and
+    /// what they withdrew must have been taken out before: the order of these matters.
+    pub fn and_then(&mut self, later: Self) {
+        self.next = later.next;
+        self.records.extend(later.records);
+        self.births.extend(later.births);
+        for change in later.rows {
+            self.rows.retain(|row| row.target() != change.target());
+            self.rows.push(change);
+        }
+    }
 }
 
 pub trait Machine:
@@ -170,6 +182,16 @@ pub struct Guard {
 pub enum RowChange {
     Put(Row),
     Delete { collection: Collection, id: String },
+}
+
+impl RowChange {
+    /// Which row it changes.
+    pub fn target(&self) -> (Collection, &str) {
+        match self {
+            Self::Put(row) => (row.collection, &row.id),
+            Self::Delete { collection, id } => (*collection, id),
+        }
+    }
 }
 
 /// What kinds of rows there are. Each is listed newest first by `at`.

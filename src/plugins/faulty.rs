@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use crate::core::conversation::Proof;
 use crate::core::ids::{ChatIdentity, EmployeeId, OperatorName};
-use crate::core::machine::Receipt;
+use crate::core::machine::{Receipt, Row};
 use crate::core::page::Page;
 use crate::core::time::Timestamp;
 use crate::fault::{When, window};
 use crate::messages::Rendered;
 
 use super::Health;
-use super::chat::{Chat, ChatError};
+use super::chat::{Chat, ChatError, Place};
 use super::factors::{CodeFactor, Enrolment};
 use super::pagers::{Pager, PagerError};
 use super::sinks::{Sink, SinkError};
@@ -75,6 +75,24 @@ impl Chat for FaultyChat {
         since: Timestamp,
     ) -> Result<Option<Receipt>, ChatError> {
         around("chat.find", self.0.find(to, key, since)).await
+    }
+
+    fn lives_in_the_store(&self) -> bool {
+        self.0.lives_in_the_store()
+    }
+
+    fn as_row(
+        &self,
+        to: &ChatIdentity,
+        place: Place<'_>,
+        message: &Rendered,
+        now: Timestamp,
+    ) -> Option<(Row, Receipt)> {
+        self.0.as_row(to, place, message, now)
+    }
+
+    fn show(&self, to: &ChatIdentity, row: Row, fresh: bool) {
+        self.0.show(to, row, fresh);
     }
 
     async fn health(&self) -> Health {

@@ -238,6 +238,7 @@ impl Bot {
             Effect::Edit {
                 message_id,
                 message,
+                ..
             } => (message_id.clone(), Some(message)),
             Effect::RaiseAgain(_) => (String::new(), None),
             Effect::StartPush(push) => {

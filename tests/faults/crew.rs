@@ -240,7 +240,7 @@ impl Crew {
             String::from_utf8_lossy(&verified.stdout),
             String::from_utf8_lossy(&verified.stderr)
         );
-        let metrics = self.metrics().await;
+        let metrics = self.metrics_at_rest().await;
         self.history.note(What::Rest {
             backlog: sum(&metrics, "securitybot_intake_backlog"),
             outbox: sum(&metrics, "securitybot_chat_waiting")
@@ -284,6 +284,18 @@ impl Crew {
                 return;
             }
             before = now;
+        }
+    }
+
+    /// An idle intake looks every 10 s for what the store holds and it does not.
+    async fn metrics_at_rest(&self) -> String {
+        let until = Instant::now() + Duration::from_secs(15);
+        loop {
+            let metrics = self.metrics().await;
+            if sum(&metrics, "securitybot_intake_backlog") == 0 || Instant::now() > until {
+                return metrics;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
 

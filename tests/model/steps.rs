@@ -157,6 +157,7 @@ impl Bot {
             Some(Said::Edit {
                 message_id,
                 message,
+                ..
             }) => {
                 state
                     .chat

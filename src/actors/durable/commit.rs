@@ -20,7 +20,7 @@ use crate::core::time::Timestamp;
 use crate::core::world::World;
 use crate::store::{Birth, Commit, Store, Write};
 
-use super::perform::Perform;
+use super::perform::{Perform, Then};
 
 /// Longer than the store's own deadline: a Checkpointer that died answers by dropping the sender.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -84,6 +84,8 @@ pub struct Prepared<M: Machine> {
     pub records: Vec<Record>,
     pub reply: Option<M::Reply>,
     pub births: Vec<AggregateKey>,
+    /// What the commit performed, to be followed up when it stands.
+    pub then: Vec<Then>,
 }
 
 /// Commits a rebuilt state in place of an unreadable one, before anybody lives in it.
@@ -158,6 +160,7 @@ pub fn prepared<M: Machine>(
         records,
         reply,
         births: born_keys,
+        then: Vec::new(),
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! It holds one aggregate. An event is stepped under `catch_unwind`; the next state, its outbox, journal
 //! records and rows go to the Checkpointer as one commit; while that is under way the mailbox stands
-//! still. Only a commit that stands changes the state in memory, answers the sender and starts effects.
+//! still. Only a commit that stands changes the state in memory, answers the sender and starts effects. What
+//! needs no other system than the store is part of that commit itself.
 
 mod commit;
 mod perform;
+mod within;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +39,7 @@ use perform::Performance;
 
 pub use commit::{Env, Loaded, Prepared, adopt, earliest, persist, prepared};
 pub(crate) use perform::panic_text;
-pub use perform::{Order, Perform, Performed};
+pub use perform::{Order, Perform, Performed, Within};
 
 /// An actor with nothing to do for this long gives its memory back.
 const IDLE: Duration = Duration::from_secs(5);
@@ -209,7 +211,11 @@ impl<M: Machine> Durable<M> {
         let outbox = self
             .outbox
             .after(settled, &step.withdraw, &self.started, effects, cx.now);
-        prepared(&self.key, self.version, step, outbox, cx)
+        let (step, outbox, then) = self.perform_within(step, outbox, cx);
+        Prepared {
+            then,
+            ..prepared(&self.key, self.version, step, outbox, cx)
+        }
     }
 
     fn commit(
@@ -249,6 +255,9 @@ impl<M: Machine> Durable<M> {
                 self.outbox = prepared.outbox;
                 if let (Some((reply, _)), Some(said)) = (handle, prepared.reply) {
                     let _ = reply.send(Ok(said));
+                }
+                for then in prepared.then {
+                    then();
                 }
                 for key in prepared.births {
                     self.env.newborn.tell(Wake {

@@ -13,7 +13,7 @@ use metrics::counter;
 
 use crate::actors::checkpoint::{self, Entry};
 use crate::core::ids::AggregateKey;
-use crate::core::machine::{Effect, Machine, Settlement, retry_delay};
+use crate::core::machine::{Effect, Machine, Row, Settlement, retry_delay};
 use crate::core::world::World;
 use crate::store::Commit;
 
@@ -23,7 +23,23 @@ use super::commit::{Prepared, earliest};
 /// How effects reach the world. Performing is repeated under the same key until it settles.
 pub trait Perform<M: Machine>: Send + Sync + 'static {
     fn perform(&self, order: Order<M::Effect>) -> BoxFuture<'static, Performed>;
+
+    /// What needs no other system than the store can be part of the commit that decides it. `None`: it is
+    /// performed once that commit stands.
+    fn within(&self, _order: &Order<M::Effect>) -> Option<Within> {
+        None
+    }
 }
+
+/// An effect that a commit performs.
+pub struct Within {
+    pub row: Row,
+    pub settlement: Settlement,
+    /// Called when the commit stands; losing it in a crash must lose nothing.
+    pub then: Then,
+}
+
+pub type Then = Box<dyn FnOnce() + Send>;
 
 /// One effect to be performed.
 #[derive(Clone, Debug)]
@@ -117,6 +133,7 @@ impl<M: Machine> Durable<M> {
             records: Vec::new(),
             reply: None,
             births: Vec::new(),
+            then: Vec::new(),
         };
         self.commit(prepared, M::woken(), None, ctx);
     }

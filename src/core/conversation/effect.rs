@@ -22,6 +22,9 @@ pub enum Effect {
     /// Replaces a message that the chat accepted earlier.
     Edit {
         message_id: String,
+        /// When the chat took it first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sent_at: Option<Timestamp>,
         message: Outgoing,
     },
     /// Raises an existing escalation's next round (a late no, a lock). Idempotent by round.

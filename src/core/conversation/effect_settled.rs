@@ -79,6 +79,7 @@ impl Turn<'_> {
             return;
         }
         case.message_id = Some(receipt.message_id.clone());
+        case.message_at = Some(receipt.at);
         if !case.is_open() {
             self.refresh(id);
             return;

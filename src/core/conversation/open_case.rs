@@ -89,6 +89,8 @@ pub struct Case {
     pub sent: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<Shown>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,6 +163,7 @@ impl Case {
             freshened: false,
             sent: false,
             message_id: None,
+            message_at: None,
             shown: Vec::new(),
             asked_at: None,
             deadline: None,

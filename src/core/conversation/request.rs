@@ -32,6 +32,8 @@ pub struct Request {
     pub identity: ChatIdentity,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_at: Option<Timestamp>,
     /// Without a code it is over then, and forgotten.
     pub until: Timestamp,
     pub wish: Wish,
@@ -101,6 +103,7 @@ impl Turn<'_> {
             id,
             identity: from.clone(),
             message_id: None,
+            message_at: None,
             until: self.now().after(OPEN_FOR),
             wish,
             shows: shows.clone(),
@@ -126,10 +129,11 @@ impl Turn<'_> {
             return;
         };
         request.shows = shows.clone();
-        let message_id = request.message_id.clone();
+        let (message_id, sent_at) = (request.message_id.clone(), request.message_at);
         if let (Some(message_id), Some(message)) = (message_id, self.request_message(shows)) {
             self.effects.push(Effect::Edit {
                 message_id,
+                sent_at,
                 message,
             });
         }
@@ -151,6 +155,7 @@ impl Turn<'_> {
     pub fn request_sent(&mut self, sent: &Outgoing, receipt: &Receipt) {
         let edit = |content| Effect::Edit {
             message_id: receipt.message_id.clone(),
+            sent_at: Some(receipt.at),
             message: Outgoing {
                 content,
                 ..sent.clone()
@@ -159,6 +164,7 @@ impl Turn<'_> {
         match &mut self.next.request {
             Some(request) if Some(request.id) == sent.case => {
                 request.message_id = Some(receipt.message_id.clone());
+                request.message_at = Some(receipt.at);
                 if request.shows != sent.content {
                     let effect = edit(request.shows.clone());
                     self.effects.push(effect);

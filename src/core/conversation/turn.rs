@@ -189,6 +189,7 @@ impl<'a> Turn<'a> {
             };
             self.effects.push(Effect::Edit {
                 message_id,
+                sent_at: case.message_at,
                 message,
             });
         }

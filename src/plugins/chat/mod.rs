@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::case::Outcome;
 use crate::core::conversation::{Answer, Reply, Tick};
 use crate::core::ids::{CaseId, ChatIdentity};
-use crate::core::machine::Receipt;
+use crate::core::machine::{Receipt, Row};
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
 use crate::messages::Rendered;
@@ -55,12 +55,43 @@ pub trait Chat: Send + Sync + 'static {
         since: Timestamp,
     ) -> Result<Option<Receipt>, ChatError>;
 
+    /// `true`: its messages are rows of the store, so that they can be part of a commit ([`Chat::as_row`]).
+    fn lives_in_the_store(&self) -> bool {
+        false
+    }
+
+    /// The message as its row, and the receipt for when that row is committed.
+    fn as_row(
+        &self,
+        _to: &ChatIdentity,
+        _place: Place<'_>,
+        _message: &Rendered,
+        _now: Timestamp,
+    ) -> Option<(Row, Receipt)> {
+        None
+    }
+
+    /// The row stands: whoever looks sees it. `fresh`: worth a notification.
+    fn show(&self, _to: &ChatIdentity, _row: Row, _fresh: bool) {}
+
     /// Everybody the chat knows; `None`: it has no directory of its own. A list is whole or an error.
     async fn people(&self) -> Result<Option<Vec<Person>>, ChatError> {
         Ok(None)
     }
 
     async fn health(&self) -> Health;
+}
+
+/// Where a message stands in its chat.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// At the end, under this effect's key.
+    New { key: &'a str },
+    /// Where it was sent first.
+    At {
+        message_id: &'a str,
+        sent_at: Timestamp,
+    },
 }
 
 /// Somebody in a chat's own directory.

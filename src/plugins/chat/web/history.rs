@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::ids::{CaseId, partition_of};
+use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row};
 use crate::core::time::Timestamp;
 use crate::messages::Rendered;
@@ -88,8 +88,7 @@ impl History {
         entry: &Entry<'_>,
         at: Timestamp,
     ) -> Result<(Row, bool), HistoryError> {
-        let at = self.clocks.next(user, at);
-        let row = self.row(user, Self::id(user, key), entry, at)?;
+        let row = self.new_row(user, key, entry, at)?;
         if self.write(user, row.clone(), true).await? > 0 {
             return Ok((row, true));
         }
@@ -158,7 +157,19 @@ impl History {
         Ok(self.shown(user).await?.iter().any(about))
     }
 
-    fn row(
+    /// The row of a new message, to be committed by others: nobody was sent anything under this key yet.
+    pub(super) fn new_row(
+        &self,
+        user: &str,
+        key: &str,
+        entry: &Entry<'_>,
+        at: Timestamp,
+    ) -> Result<Row, HistoryError> {
+        let at = self.clocks.next(user, at);
+        self.row(user, Self::id(user, key), entry, at)
+    }
+
+    pub(super) fn row(
         &self,
         user: &str,
         id: String,
@@ -180,7 +191,8 @@ impl History {
     }
 
     async fn write(&self, user: &str, row: Row, if_absent: bool) -> Result<usize, HistoryError> {
-        let partition = partition_of(user, self.store.partitions());
+        // Where the employee's conversation is: its commits write and change the same rows.
+        let partition = AggregateKey::employee(&user.into(), self.store.partitions()).partition;
         match self.writer.put(partition, row, if_absent).await {
             // Written; only a producer of alerts needs the replicas.
             Err(WriteError::Unreplicated { .. }) => Ok(1),

@@ -32,7 +32,7 @@ use crate::messages::Rendered;
 use crate::plugins::Health;
 use crate::store::{Store, WriteError};
 
-use super::{Chat, ChatError, ChatEvent, InboxError, SharedInbox};
+use super::{Chat, ChatError, ChatEvent, InboxError, Place, SharedInbox};
 use crate::core::conversation::Reply;
 
 use history::{Entry, History, HistoryError};
@@ -181,6 +181,45 @@ impl Chat for WebChat {
         let id = History::id(&to.user, key);
         let row = self.history.get(&to.user, &id).await.map_err(failed)?;
         Ok(row.filter(|row| row.at >= since).map(|row| receipt(&row)))
+    }
+
+    fn lives_in_the_store(&self) -> bool {
+        true
+    }
+
+    fn as_row(
+        &self,
+        to: &ChatIdentity,
+        place: Place<'_>,
+        message: &Rendered,
+        now: Timestamp,
+    ) -> Option<(Row, Receipt)> {
+        let entry = Entry::Bot {
+            message: Cow::Borrowed(message),
+        };
+        let row = match place {
+            Place::New { key } => self.history.new_row(&to.user, key, &entry, now),
+            Place::At {
+                message_id,
+                sent_at,
+            } => self
+                .history
+                .row(&to.user, message_id.to_owned(), &entry, sent_at),
+        };
+        let row = row.ok()?;
+        let receipt = Receipt {
+            message_id: row.id.clone(),
+            at: match place {
+                Place::New { .. } => row.at,
+                Place::At { .. } => now,
+            },
+            text: message.to_plain(),
+        };
+        Some((row, receipt))
+    }
+
+    fn show(&self, to: &ChatIdentity, row: Row, fresh: bool) {
+        self.live.tell(&to.user, row, fresh);
     }
 
     async fn health(&self) -> Health {

@@ -21,7 +21,7 @@ impl Employee {
             "POST",
             &format!("/v1/employees/{id}/factors/totp"),
             &bot.auth(),
-            "{}",
+            "",
         );
         let enrolled = conn.ask(&enroll).await.unwrap().text();
         let seed = between(&enrolled, "secret=", &['&', '"']);

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use common::redis::RedisServer;
 use securitybot::core::ids::AggregateKey;
+use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::store::redis::{RedisOptions, RedisStore};
 use securitybot::store::{
-    Batch, Commit, Head, Store, StoreError, Write, WriteError, conformance, journal,
+    Batch, Commit, Head, RowQuery, Store, StoreError, Write, WriteError, conformance, journal,
 };
 
 const TTL: Duration = Duration::from_secs(30);
@@ -198,6 +199,88 @@ async fn half_a_commit_is_gone_on_from_and_not_refused_for_ever() {
         assert_eq!((found.version, found.state.as_str()), (version + 1, "{}"));
         head = after;
     }
+}
+
+/// What the journal got of a commit that is not there otherwise was never answered for.
+#[tokio::test]
+async fn records_beyond_the_journals_head_give_way_to_the_next_commit() {
+    let server = RedisServer::start();
+    let store = open(&server, options("stray")).await;
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let (first, head) = batch(claim.epoch, &claim.head);
+    store.write(&first).await.unwrap();
+    for stray in ["2-0", "9-0"] {
+        let _: String = raw(&server, &["XADD", "stray:{p0}:j", stray, "d", "stray"]).await;
+    }
+    let (second, after) = batch(claim.epoch, &head);
+    store.write(&second).await.unwrap();
+    let records = store.journal(0, 0, 9).await.unwrap();
+    assert_eq!(journal::verify(&Head::default(), &records), Ok(after));
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_is_refused_by_name() {
+    let server = RedisServer::start();
+    let meta = "securitybot:meta";
+    let _: i64 = raw(&server, &["HSET", meta, "partitions", "4", "schema", "1"]).await;
+    let Err(StoreError::Mismatch(why)) = RedisStore::open(&server.url(), 4, hasty()).await else {
+        panic!("it was opened");
+    };
+    assert!(
+        why.contains("an earlier") && why.contains("schema 1"),
+        "{why}"
+    );
+}
+
+#[tokio::test]
+async fn a_field_of_many_rows_is_listed_and_counted_like_one_of_few() {
+    let server = RedisServer::start();
+    let store = open(&server, hasty()).await;
+    let row = |n: i64| {
+        RowChange::Put(Row {
+            collection: Collection::Cases,
+            id: format!("case-{n:03}"),
+            at: Timestamp::from_millis(n / 3),
+            fields: vec![
+                ("employee", "alice".to_owned()),
+                ("state", "asked".to_owned()),
+            ],
+            body: "{}".to_owned(),
+            expires: None,
+        })
+    };
+    let query = RowQuery {
+        collection: Collection::Cases,
+        fields: vec![("employee", "alice".to_owned())],
+        since: None,
+        until: None,
+        limit: 500,
+        cursor: None,
+    };
+    let names = async || {
+        let page = store.rows(&query).await.unwrap();
+        page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let mut wanted = Vec::new();
+    for n in 0..150 {
+        store.put_rows(0, &[row(n)], true).await.unwrap();
+        wanted.insert(0, format!("case-{n:03}"));
+        assert_eq!(names().await, wanted);
+        let counted = store.count(Collection::Cases, "employee", "alice").await;
+        assert_eq!(counted, Ok(wanted.len() as u64));
+    }
+    let gone = |n: i64| RowChange::Delete {
+        collection: Collection::Cases,
+        id: format!("case-{n:03}"),
+    };
+    let all: Vec<_> = (0..150).map(gone).collect();
+    store.put_rows(0, &all, false).await.unwrap();
+    assert!(names().await.is_empty());
+    // Nothing is left behind that the next row would be taken for.
+    store.put_rows(0, &[row(7)], true).await.unwrap();
+    assert_eq!(names().await, ["case-007"]);
+    let kept: Vec<String> = raw(&server, &["KEYS", "securitybot:{p0}:i:*employee*"]).await;
+    assert!(kept.is_empty(), "{kept:?}");
 }
 
 #[tokio::test]

@@ -102,6 +102,15 @@ impl CaseId {
         Uuid::try_parse(text).ok().map(Self)
     }
 
+    /// Its 16 bytes, as RFC 9562 orders them.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// The five-character reference code, taken from the random part.
     pub fn reference(&self) -> String {
         let mut rest =

@@ -1,14 +1,14 @@
-//! How values look in Redis: a short head in text, then the bytes as they came. Lengths, not
-//! separators, divide what others have written, so that no text can pretend to be two.
+//! How values look in Redis: a short head in text, then the body, packed (see `pack.rs`). Lengths, or
+//! escaped separators, divide what others have written, so that no text can pretend to be two.
 
-use redis::Cmd;
+use std::borrow::Cow;
 
-use crate::core::ids::CaseId;
-use crate::core::machine::{Collection, Row, RowChange};
+use sha2::{Digest, Sha256};
+
+use super::pack;
+use crate::core::machine::{Collection, Row};
 use crate::core::time::Timestamp;
-use crate::store::{
-    Accept, Batch, Commit, Head, JournalRow, QueuedAlert, StoreError, Stored, Write, lists,
-};
+use crate::store::{Head, Mark, QueuedAlert, StoreError, Stored, lists};
 
 pub(super) fn head(head: &Head) -> String {
     format!("{} {}", head.seq, head.hash)
@@ -25,99 +25,111 @@ pub(super) fn read_head(text: &str) -> Result<Head, StoreError> {
         .ok_or_else(|| unreadable("a journal's head", "a number and a hash"))
 }
 
-fn unreadable(what: &str, expected: &str) -> StoreError {
+pub(super) fn unreadable(what: &str, expected: &str) -> StoreError {
     StoreError::Corrupt(format!("{what}: expected {expected}"))
 }
 
-fn aggregate(version: u64, guard: &str, state: &str) -> String {
-    format!("{version} {}\n{guard}{state}", guard.len())
+/// `{version} {the guard's length}\n{guard}`, then the state.
+pub(super) fn aggregate(version: u64, guard: &str, state: &str) -> Vec<u8> {
+    let mut value = format!("{version} {}\n{guard}", guard.len()).into_bytes();
+    pack::pack(state.as_bytes(), &mut value);
+    value
 }
 
 /// `version` is the one that commits compare. A Redis that lost the end of its append-only file twice can
 /// have applied half a commit, so that the two differ; following the other one would conflict for ever.
 /// A value that is missing or cut is handed over as what there is of it: whoever decodes it finds it
 /// unreadable and begins anew.
-pub(super) fn read_aggregate(name: &str, version: &str, value: &str) -> Result<Stored, StoreError> {
+pub(super) fn read_aggregate(
+    name: &str,
+    version: &str,
+    value: &[u8],
+) -> Result<Stored, StoreError> {
     let version = match version {
         "" => 0,
         digits => digits.parse().map_err(|_| unreadable(name, "a version"))?,
     };
     let parts = || {
-        let (head, rest) = value.split_once('\n')?;
+        let (head, rest) = line(value)?;
         let (_, length) = head.split_once(' ')?;
-        rest.split_at_checked(length.parse().ok()?)
+        let (guard, state) = rest.split_at_checked(length.parse().ok()?)?;
+        Some((
+            String::from_utf8(guard.to_vec()).ok()?,
+            pack::unpack_text(state)?,
+        ))
     };
-    let (guard, state) = parts().unwrap_or(("", value));
+    let remains = || (String::new(), String::from_utf8_lossy(value).into_owned());
+    let (guard, state) = parts().unwrap_or_else(remains);
     Ok(Stored {
         version,
-        state: state.to_owned(),
-        guard: guard.to_owned(),
+        state,
+        guard,
     })
 }
 
-fn queued(alert: &QueuedAlert) -> String {
-    let QueuedAlert {
-        number,
-        receiver,
-        body,
-    } = alert;
-    format!("{number} {}\n{receiver}{body}", receiver.len())
+/// The first line and what comes after it.
+fn line(value: &[u8]) -> Option<(&str, &[u8])> {
+    let end = value.iter().position(|byte| *byte == b'\n')?;
+    let head = std::str::from_utf8(&value[..end]).ok()?;
+    Some((head, &value[end + 1..]))
 }
 
-pub(super) fn read_queued(source: &str, value: &str) -> Result<QueuedAlert, StoreError> {
+/// `{the receiver's length}\n{receiver}`, then the alert.
+pub(super) fn queued(alert: &QueuedAlert) -> Vec<u8> {
+    let QueuedAlert { receiver, body, .. } = alert;
+    let mut value = format!("{}\n{receiver}", receiver.len()).into_bytes();
+    pack::pack(body.as_bytes(), &mut value);
+    value
+}
+
+pub(super) fn read_queued(
+    source: &str,
+    number: u64,
+    value: &[u8],
+) -> Result<QueuedAlert, StoreError> {
     let parts = || {
-        let (head, rest) = value.split_once('\n')?;
-        let (number, length) = head.split_once(' ')?;
+        let (length, rest) = line(value)?;
         let (receiver, body) = rest.split_at_checked(length.parse().ok()?)?;
         Some(QueuedAlert {
-            number: number.parse().ok()?,
-            receiver: receiver.to_owned(),
-            body: body.to_owned(),
+            number,
+            receiver: String::from_utf8(receiver.to_vec()).ok()?,
+            body: pack::unpack_text(body)?,
         })
     };
     parts().ok_or_else(|| unreadable(&format!("the queue of {source}"), "numbered alerts"))
 }
 
-pub(super) fn read_record(seq: &str, value: Option<&str>) -> Result<JournalRow, StoreError> {
-    let parts = || {
-        let (head, body) = value?.split_once('\n')?;
-        let mut head = head.splitn(3, ' ');
-        let (at, case, hash) = (head.next()?, head.next()?, head.next()?);
-        let case = match case {
-            "-" => None,
-            id => Some(CaseId::parse(id)?),
-        };
-        Some(JournalRow {
-            seq: seq.parse().ok()?,
-            case,
-            at: Timestamp::from_millis(at.parse().ok()?),
-            body: body.to_owned(),
-            hash: hash.to_owned(),
-        })
-    };
-    parts().ok_or_else(|| {
-        unreadable(
-            &format!("journal record {seq}"),
-            "a time, a case and a hash",
-        )
-    })
+/// One line of parts divided by \1: time, expiry or `-`, entries; then the body.
+pub(super) fn row(row: &Row) -> Vec<u8> {
+    let expires = row
+        .expires
+        .map_or_else(|| "-".to_owned(), |at| at.as_millis().to_string());
+    let mut value = format!("{}\x01{expires}", row.at.as_millis()).into_bytes();
+    for (field, text) in &row.fields {
+        value.push(1);
+        value.extend_from_slice(entry(field, text).as_bytes());
+    }
+    value.push(b'\n');
+    pack::pack(row.body.as_bytes(), &mut value);
+    value
 }
 
-pub(super) fn read_row(collection: Collection, id: &str, value: &str) -> Result<Row, StoreError> {
+pub(super) fn read_row(collection: Collection, id: &str, value: &[u8]) -> Result<Row, StoreError> {
     let parts = || {
-        let (head, body) = value.split_once('\n')?;
-        let (at, expires, fields): (String, String, Vec<(String, String)>) =
-            serde_json::from_str(head).ok()?;
-        let expires = match expires.as_str() {
-            "" => None,
+        let (head, body) = line(value)?;
+        let mut parts = head.split('\x01');
+        let at = parts.next()?.parse().ok()?;
+        let expires = match parts.next()? {
+            "-" => None,
             millis => Some(Timestamp::from_millis(millis.parse().ok()?)),
         };
+        let fields: Option<Vec<_>> = parts.map(read_entry).collect();
         Some(Row {
             collection,
             id: id.to_owned(),
-            at: Timestamp::from_millis(at.parse().ok()?),
-            fields: lists::named(fields),
-            body: body.to_owned(),
+            at: Timestamp::from_millis(at),
+            fields: lists::named(fields?),
+            body: pack::unpack_text(body)?,
             expires,
         })
     };
@@ -125,132 +137,86 @@ pub(super) fn read_row(collection: Collection, id: &str, value: &str) -> Result<
     parts().ok_or_else(|| unreadable(&name, "a time, fields and a body"))
 }
 
-/// The part of an index key that names a field and its value.
-pub(super) fn entry((field, value): &(&'static str, String)) -> String {
-    format!("{field}={value}")
-}
+/// Fields with few values, each of many rows: their entries are sorted sets from the first row on.
+const FEW_VALUES: [&str; 5] = ["state", "outcome", "rule", "kind", "source"];
 
-fn instant(at: Option<Timestamp>) -> String {
-    at.map_or_else(String::new, |at| at.as_millis().to_string())
-}
-
-/// Appends changes as `read_rows` in `common.lua` takes them.
-pub(super) fn rows<'a>(cmd: &mut Cmd, changes: impl ExactSizeIterator<Item = &'a RowChange>) {
-    cmd.arg(changes.len());
-    for change in changes {
-        match change {
-            RowChange::Delete { collection, id } => {
-                cmd.arg(collection.name()).arg(id).arg("D");
-            }
-            RowChange::Put(row) => {
-                let (at, expires) = (row.at.as_millis().to_string(), instant(row.expires));
-                let fields = lists::encode_fields(&row.fields);
-                let value = format!("[\"{at}\",\"{expires}\",{fields}]\n{}", row.body);
-                cmd.arg(row.collection.name())
-                    .arg(&row.id)
-                    .arg("P")
-                    .arg(at)
-                    .arg(expires)
-                    .arg(value)
-                    .arg(row.fields.len());
-                for field in &row.fields {
-                    cmd.arg(entry(field));
-                }
-            }
-        }
-    }
-}
-
-/// Appends a batch as `commit.lua` takes it; `after` is the journal's end after it.
-pub(super) fn batch(cmd: &mut Cmd, batch: &Batch, after: &Head) {
-    cmd.arg(batch.epoch)
-        .arg(head(&batch.head_before))
-        .arg(batch.now.as_millis())
-        .arg(batch.writes.len());
-    for write in &batch.writes {
-        match write {
-            Write::Commit(one) => commit(cmd, one),
-            Write::Accept(one) => accept(cmd, one),
-            Write::Take { source, numbers } => {
-                cmd.arg("T").arg(&source.name);
-                let runs = runs(numbers);
-                cmd.arg(runs.len());
-                for (first, last) in runs {
-                    cmd.arg(first).arg(last);
-                }
-            }
-        }
-    }
-    cmd.arg(head(after)).arg(batch.journal.len());
-    for row in &batch.journal {
-        let case = row.case.map_or_else(|| "-".to_owned(), |c| c.to_string());
-        let value = format!("{} {case} {}\n{}", row.at.as_millis(), row.hash, row.body);
-        cmd.arg(row.seq).arg(case).arg(value);
-    }
-}
-
-fn commit(cmd: &mut Cmd, one: &Commit) {
-    let next = one.expected + 1;
-    cmd.arg("C")
-        .arg(&one.key.name)
-        .arg(one.expected)
-        .arg(next)
-        .arg(aggregate(next, &one.guard, &one.state))
-        .arg(instant(one.due));
-    rows(cmd, one.rows.iter());
-    cmd.arg(one.births.len());
-    for birth in &one.births {
-        cmd.arg(&birth.key.name)
-            .arg(aggregate(1, "", &birth.state))
-            .arg(instant(birth.due));
-        rows(cmd, birth.rows.iter());
-    }
-}
-
-fn accept(cmd: &mut Cmd, one: &Accept) {
-    cmd.arg("A")
-        .arg(&one.source.name)
-        .arg(one.first)
-        .arg(one.first + one.alerts.len() as u64);
-    match &one.cursor {
-        Some(cursor) => cmd.arg("1").arg(cursor),
-        None => cmd.arg("0"),
+/// What a row is found by: `!` or `.` (see `index.lua`), then `field=value`.
+pub(super) fn entry(field: &str, value: &str) -> String {
+    let kind = if FEW_VALUES.contains(&field) {
+        '!'
+    } else {
+        '.'
     };
-    cmd.arg(one.alerts.len());
-    for alert in &one.alerts {
-        cmd.arg(alert.number).arg(queued(alert));
-    }
-    cmd.arg(one.marks.len());
-    for mark in &one.marks {
-        packed(cmd, &mark.identity);
-        packed(cmd, &mark.body);
-        cmd.arg(mark.expires.as_millis())
-            .arg(i32::from(mark.renew))
-            .arg(&mark.alert);
-    }
-    rows(cmd, one.rows.iter());
+    format!("{kind}{field}={}", escaped(value))
 }
 
-/// A hex SHA-256 as its 32 bytes: marks are most of what a month of alerts leaves in memory.
-fn packed(cmd: &mut Cmd, text: &str) {
+/// What would end a part or a head stands as \2 and a letter.
+fn escaped(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\x01', '\x02', '\n']) {
+        return Cow::Borrowed(value);
+    }
+    let value = value.replace('\x02', "\x02b").replace('\x01', "\x02a");
+    Cow::Owned(value.replace('\n', "\x02n"))
+}
+
+fn read_entry(entry: &str) -> Option<(String, String)> {
+    let (field, value) = entry.get(1..)?.split_once('=')?;
+    let value = value.replace("\x02n", "\n").replace("\x02a", "\x01");
+    Some((field.to_owned(), value.replace("\x02b", "\x02")))
+}
+
+/// A SHA-256 in hex as its bytes.
+pub(super) fn digest(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0u8; 32];
     let canonical = !text.bytes().any(|b| b.is_ascii_uppercase());
-    match hex::decode_to_slice(text, &mut bytes) {
-        Ok(()) if canonical => cmd.arg(&bytes[..]),
-        _ => cmd.arg(text),
-    };
+    hex::decode_to_slice(text, &mut bytes)
+        .ok()
+        .filter(|()| canonical)
+        .map(|()| bytes)
 }
 
-/// Numbers as runs without gaps, each one command.
-fn runs(numbers: &[u64]) -> Vec<(u64, u64)> {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_unstable();
-    let mut runs: Vec<(u64, u64)> = Vec::new();
-    for number in sorted {
-        match runs.last_mut() {
-            Some((_, last)) if number <= last.saturating_add(1) => *last = number,
-            _ => runs.push((number, number)),
-        }
+/// 128 bits of a hash tell a month of alerts apart, and nobody finds another body for them. Marks are
+/// most of what a month of alerts leaves in memory.
+pub(super) type Short = [u8; 16];
+
+pub(super) fn short(text: &str) -> Short {
+    let digest = digest(text).unwrap_or_else(|| Sha256::digest(text.as_bytes()).into());
+    // Both halves count.
+    std::array::from_fn(|at| digest[at] ^ digest[at + 16])
+}
+
+/// When it expires, as eight bytes that Lua reads.
+pub(super) fn expiry(mark: &Mark) -> [u8; 8] {
+    mark.expires.as_millis().to_be_bytes()
+}
+
+/// A mark as stored: when it expires and its body; the latter is what a duplicate is compared with.
+pub(super) fn read_mark(value: &[u8]) -> Option<(Timestamp, Short)> {
+    let (expires, body) = value.split_first_chunk()?;
+    let expires = Timestamp::from_millis(i64::from_be_bytes(*expires));
+    Some((expires, body.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_cannot_end_their_head_or_pretend_to_be_two() {
+        let fields = vec![
+            ("state", "a=b\x01!state=c\n".to_owned()),
+            ("alert", "\x02n\x02\x02a".to_owned()),
+            ("alert", String::new()),
+        ];
+        let before = Row {
+            collection: Collection::Cases,
+            id: "one".to_owned(),
+            at: Timestamp::from_millis(-5),
+            fields,
+            body: "{}\n".repeat(99),
+            expires: None,
+        };
+        let read = read_row(Collection::Cases, "one", &row(&before)).expect("readable");
+        assert_eq!(read, before);
     }
-    runs
 }

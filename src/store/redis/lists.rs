@@ -4,11 +4,10 @@ use futures_util::future::try_join_all;
 
 use super::link::CallError;
 use super::{RedisStore, format, scripts};
-use crate::core::ids::CaseId;
 use crate::core::machine::{Collection, Row};
 use crate::core::time::Timestamp;
 use crate::store::lists::{self, Place};
-use crate::store::{JournalRow, RowPage, RowQuery, StoreError};
+use crate::store::{RowPage, RowQuery, StoreError};
 
 impl RedisStore {
     pub(super) async fn list(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
@@ -27,7 +26,7 @@ impl RedisStore {
         field: &'static str,
         value: &str,
     ) -> Result<u64, StoreError> {
-        let entry = format::entry(&(field, value.to_owned()));
+        let entry = format::entry(field, value);
         let parts = (0..self.partitions).map(async |partition| {
             let mut cmd = scripts::COUNT.call(&self.prefix(partition));
             cmd.arg(collection.name()).arg(&entry);
@@ -61,10 +60,10 @@ impl RedisStore {
                 .arg(bound(place.as_ref().map(|place| place.at), "", ""))
                 .arg(place.as_ref().map_or("", |place| &place.id))
                 .arg(query.fields.len());
-            for field in &query.fields {
-                cmd.arg(format::entry(field));
+            for (field, value) in &query.fields {
+                cmd.arg(format::entry(field, value));
             }
-            let (found, at, id): (Vec<(String, String)>, String, String) = self
+            let (found, at, id): (Vec<(String, Vec<u8>)>, String, String) = self
                 .reads
                 .run(&scripts::ROWS, &cmd)
                 .await
@@ -80,26 +79,5 @@ impl RedisStore {
                 id,
             });
         }
-    }
-
-    pub(super) async fn timeline_everywhere(
-        &self,
-        case: CaseId,
-    ) -> Result<Vec<JournalRow>, StoreError> {
-        let case = case.to_string();
-        let parts = (0..self.partitions).map(async |partition| {
-            let mut cmd = scripts::TIMELINE.call(&self.prefix(partition));
-            cmd.arg(&case);
-            let found: Vec<(String, String)> = self
-                .reads
-                .run(&scripts::TIMELINE, &cmd)
-                .await
-                .map_err(CallError::on_read)?;
-            found
-                .iter()
-                .map(|(seq, value)| format::read_record(seq, Some(value)))
-                .collect::<Result<Vec<_>, _>>()
-        });
-        Ok(try_join_all(parts).await?.into_iter().flatten().collect())
     }
 }

@@ -5,18 +5,26 @@
 //! `appendfsync` and from [`RedisOptions::min_replicas`]; [`Store::health`] says what is weak.
 //!
 //! Keys after the prefix: `lease` (owner, epoch, head, anchor), `agg` and `ver` (checkpoints and
-//! their versions), `due`, `next`, `cursor` and `q:{source}` (queues), `m:{source}` and `mx` (marks
-//! and their expiry), `j` (journal), `t:{case}` and `tl:{case}` (a case's record numbers, and the
-//! records the journal has dropped), `r:`, `ra:`, `i:` and `rx` (rows, by time, by field, by expiry).
+//! their versions), `due`, `next`, `low`, `cursor` and `q:{source}` (queues), `m:{source}`, `mx` and
+//! `mx:{span}` (marks, and which expire when), `j` (journal, a stream of chunks), `t` and `tl:{case}`
+//! (cases' record numbers, and the records the journal has dropped), `r:`, `ra:`, `x:`, `i:` and `rx`
+//! (rows, by time, by fields with many and with few values, by expiry).
 
 mod address;
+mod batch;
+mod chunk;
+mod expected;
 mod format;
 mod health;
+mod history;
 mod link;
 mod lists;
+mod pack;
+mod puts;
 mod scripts;
 mod verdict;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,10 +39,12 @@ use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::time::Timestamp;
 use address::Address;
+use expected::Expected;
 use link::{CallError, Link, UseFor};
+use puts::Puts;
 
 /// Raised when keys or values change their form.
-const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisOptions {
@@ -62,8 +72,9 @@ impl Default for RedisOptions {
 
 pub struct RedisStore {
     /// Apart, so that a long answer to a list never delays a commit's.
-    writes: Link,
+    writes: Arc<Link>,
     reads: Link,
+    puts: Arc<Puts>,
     partitions: u16,
     options: RedisOptions,
 }
@@ -91,8 +102,12 @@ impl RedisStore {
                 "min_replicas cannot be asked of a Redis Cluster, expected 0".to_owned(),
             ));
         }
+        let writes = Link::new(address.clone(), UseFor::Writes, options.deadline);
+        let writes = Arc::new(writes);
+        let prefixes = (0..partitions).map(|p| prefix(&options, p)).collect();
         let store = Self {
-            writes: Link::new(address.clone(), UseFor::Writes, options.deadline),
+            puts: Arc::new(Puts::new(writes.clone(), prefixes)),
+            writes,
             reads: Link::new(address, UseFor::Reads, options.deadline),
             partitions,
             options,
@@ -112,10 +127,15 @@ impl RedisStore {
         get.arg(&key).arg("partitions").arg("schema");
         let (found, schema): (String, u64) =
             self.writes.call(&get).await.map_err(CallError::on_read)?;
-        if schema > SCHEMA {
+        if schema != SCHEMA {
+            let whose = if schema > SCHEMA {
+                "a newer"
+            } else {
+                "an earlier"
+            };
             return Err(StoreError::Mismatch(format!(
-                "{key} in Redis was made by a newer securitybot (schema {schema}, this version \
-                 reads up to {SCHEMA})"
+                "{key} in Redis was made by {whose} securitybot (schema {schema}, this version \
+                 reads {SCHEMA})"
             )));
         }
         if found != partitions.to_string() {
@@ -128,7 +148,7 @@ impl RedisStore {
     }
 
     fn prefix(&self, partition: u16) -> String {
-        format!("{}:{{p{partition}}}:", self.options.prefix)
+        prefix(&self.options, partition)
     }
 
     async fn lease(&self, partition: u16, args: [&str; 5]) -> Result<Vec<String>, StoreError> {
@@ -154,6 +174,10 @@ impl RedisStore {
             .await
             .map_err(CallError::on_read)
     }
+}
+
+fn prefix(options: &RedisOptions, partition: u16) -> String {
+    format!("{}:{{p{partition}}}:", options.prefix)
 }
 
 #[async_trait]
@@ -219,15 +243,16 @@ impl Store for RedisStore {
 
     async fn write(&self, batch: &Batch) -> Result<(), WriteError> {
         let after = shape::check(batch, self.partitions)?;
+        let expected = Expected::of(batch);
         let mut cmd = scripts::COMMIT.call(&self.prefix(batch.partition));
-        format::batch(&mut cmd, batch, &after);
+        batch::batch(&mut cmd, batch, &expected, &after);
         let wanted = self.options.min_replicas;
-        let (reply, got): (String, _) = self
+        let (reply, got): (redis::Value, _) = self
             .writes
             .run_and_wait(&scripts::COMMIT, &cmd, (wanted > 0).then_some(wanted))
             .await
             .map_err(CallError::on_write)?;
-        verdict::read(&reply)?;
+        verdict::read(batch, &expected, reply)?;
         match got {
             Some(got) if got < wanted => Err(WriteError::Unreplicated { got, wanted }),
             _ => Ok(()),
@@ -237,7 +262,7 @@ impl Store for RedisStore {
     async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
         let mut cmd = scripts::LOAD.call(&self.prefix(key.partition));
         cmd.arg(&key.name);
-        let (version, value): (String, String) = self
+        let (version, value): (String, Vec<u8>) = self
             .reads
             .run(&scripts::LOAD, &cmd)
             .await
@@ -291,21 +316,16 @@ impl Store for RedisStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<QueuedAlert>, StoreError> {
-        let mut cmd = redis::cmd("ZRANGEBYSCORE");
-        cmd.arg(format!(
-            "{}q:{}",
-            self.prefix(source.partition),
-            source.name
-        ))
-        .arg(format!("({after}"))
-        .arg("+inf")
-        .arg("LIMIT")
-        .arg(0)
-        .arg(limit);
-        let values: Vec<String> = self.reads.call(&cmd).await.map_err(CallError::on_read)?;
-        values
+        let mut cmd = scripts::QUEUED.call(&self.prefix(source.partition));
+        cmd.arg(&source.name).arg(after).arg(limit);
+        let found: Vec<(u64, Vec<u8>)> = self
+            .reads
+            .run(&scripts::QUEUED, &cmd)
+            .await
+            .map_err(CallError::on_read)?;
+        found
             .iter()
-            .map(|value| format::read_queued(&source.name, value))
+            .map(|(number, value)| format::read_queued(&source.name, *number, value))
             .collect()
     }
 
@@ -324,30 +344,11 @@ impl Store for RedisStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<JournalRow>, StoreError> {
-        let mut cmd = scripts::JOURNAL.call(&self.prefix(partition));
-        cmd.arg(after).arg(limit);
-        let found: Vec<(String, Option<String>)> = self
-            .reads
-            .run(&scripts::JOURNAL, &cmd)
-            .await
-            .map_err(CallError::on_read)?;
-        found
-            .iter()
-            .map(|(seq, value)| format::read_record(seq, value.as_deref()))
-            .collect()
+        self.records(partition, after, limit).await
     }
 
     async fn journal_ends(&self, partition: u16) -> Result<(Head, Head), StoreError> {
-        let mut cmd = redis::cmd("HMGET");
-        cmd.arg(format!("{}lease", self.prefix(partition)))
-            .arg("head")
-            .arg("anchor");
-        let (head, anchor): (Option<String>, Option<String>) =
-            self.reads.call(&cmd).await.map_err(CallError::on_read)?;
-        let read = |end: Option<String>| {
-            end.map_or_else(|| Ok(Head::default()), |end| format::read_head(&end))
-        };
-        Ok((read(head)?, read(anchor)?))
+        self.ends(partition).await
     }
 
     async fn timeline(&self, case: CaseId) -> Result<Vec<JournalRow>, StoreError> {
@@ -355,7 +356,7 @@ impl Store for RedisStore {
     }
 
     async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
-        let found: Vec<Option<String>> = self
+        let found: Vec<Option<Vec<u8>>> = self
             .everywhere(|prefix| {
                 let mut cmd = redis::cmd("HGET");
                 cmd.arg(format!("{prefix}r:{}", collection.name())).arg(id);
@@ -387,27 +388,20 @@ impl Store for RedisStore {
         rows: &[RowChange],
         if_absent: bool,
     ) -> Result<usize, WriteError> {
-        let mut cmd = scripts::PUT.call(&self.prefix(partition));
-        cmd.arg(i32::from(if_absent));
-        format::rows(&mut cmd, rows.iter());
-        self.writes
-            .run(&scripts::PUT, &cmd)
-            .await
-            .map_err(CallError::on_write)
+        self.puts.put(partition, rows, if_absent).await
     }
 
     async fn trim(&self, partition: u16, keep: &Retention) -> Result<bool, StoreError> {
         let mut cmd = scripts::TRIM.call(&self.prefix(partition));
         cmd.arg(keep.now.as_millis())
-            .arg(keep.journal_before.as_millis())
-            .arg(keep.journal_through)
             .arg(keep.cases_before.as_millis());
         let more: i64 = self
             .writes
             .run(&scripts::TRIM, &cmd)
             .await
             .map_err(CallError::on_read)?;
-        Ok(more == 1)
+        // Cases before the journal: a dropped case's records need not be moved.
+        Ok(self.forget(partition, keep).await? || more == 1)
     }
 
     async fn health(&self) -> Health {

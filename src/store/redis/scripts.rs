@@ -7,6 +7,7 @@ macro_rules! script {
         pub(super) static $name: std::sync::LazyLock<Script> = std::sync::LazyLock::new(|| {
             Script::new(concat!(
                 include_str!("lua/common.lua"),
+                include_str!("lua/index.lua"),
                 include_str!(concat!("lua/", $file))
             ))
         });
@@ -19,11 +20,13 @@ script!(LEASE, "lease.lua");
 script!(LOAD, "load.lua");
 script!(DUE, "due.lua");
 script!(QUEUE, "queue.lua");
+script!(QUEUED, "queued.lua");
 script!(JOURNAL, "journal.lua");
 script!(TIMELINE, "timeline.lua");
 script!(ROWS, "rows.lua");
 script!(COUNT, "count.lua");
 script!(TRIM, "trim.lua");
+script!(FORGET, "forget.lua");
 
 pub(super) struct Script {
     text: &'static str,

@@ -1,20 +1,29 @@
--- Rows outside any commit. Answers how many were written. Changes of one call see each other in order.
-local if_absent, all, changes = arg() == '1', {}, {}
-read_rows(all)
-local there = {}
-for _, change in ipairs(all) do
-  local key = change.collection .. '\0' .. change.id
+-- Rows outside any commit, each only if it is absent ('A'), in any case ('P') or away ('D'). Answers
+-- for each whether it was written. They see each other in order.
+local groups, written = {}, {}
+for n = 1, count() do
+  local what, collection, id, value = arg(), arg(), arg(), arg()
+  local group = groups[collection]
+  if not group then
+    group = { ids = {}, rows = {} }
+    groups[collection] = group
+  end
+  local change = group.rows[id]
   local standing = false
-  if if_absent and change.value then
-    standing = there[key]
-    if standing == nil then
-      standing = redis.call('HEXISTS', P .. 'r:' .. change.collection, change.id) == 1
+  if what == 'A' then
+    if change ~= nil then
+      standing = change ~= false
+    else
+      standing = redis.call('HEXISTS', P .. 'r:' .. collection, id) == 1
     end
   end
-  there[key] = change.value ~= nil
+  written[n] = standing and 0 or 1
   if not standing then
-    changes[#changes + 1] = change
+    if change == nil then
+      group.ids[#group.ids + 1] = id
+    end
+    group.rows[id] = what ~= 'D' and value
   end
 end
-change_rows(changes)
-return #changes
+change_rows(groups)
+return written

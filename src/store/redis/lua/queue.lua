@@ -2,6 +2,6 @@
 local source = arg()
 return {
   redis.call('HGET', P .. 'next', source) or '1',
-  redis.call('ZCARD', P .. 'q:' .. source),
+  redis.call('HLEN', P .. 'q:' .. source),
   redis.call('HGET', P .. 'cursor', source),
 }

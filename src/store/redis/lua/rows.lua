@@ -3,14 +3,33 @@
 local EXAMINED = 2000
 local collection, limit, since, before = arg(), tonumber(arg()), arg(), arg()
 local at, id = arg(), arg()
-local lead, entries = P .. 'ra:' .. collection, {}
-local least
-for i = 1, count() do
-  entries[i] = P .. 'i:' .. collection .. ':' .. arg()
-  local size = redis.call('ZCARD', entries[i])
-  if not least or size < least then
-    lead, least = entries[i], size
+-- What has one of the values: a sorted set, or a short list of references with its ids as a set.
+local lead, least, others, short = P .. 'ra:' .. collection, nil, {}, nil
+for _ = 1, count() do
+  local entry = arg()
+  local filter = { set = P .. 'i:' .. collection .. ':' .. entry }
+  local size
+  if string.byte(entry) ~= DIRECT then
+    local value = redis.call('HGET', P .. 'x:' .. collection, entry)
+    if value ~= 'Z' then
+      filter.list, filter.ids = references(value or ''), {}
+      for _, pair in ipairs(filter.list) do
+        filter.ids[pair[2]] = true
+      end
+      size = #filter.list
+    end
   end
+  size = size or redis.call('ZCARD', filter.set)
+  others[#others + 1] = filter
+  if not least or size < least then
+    lead, least, short = filter.set, size, filter.list
+  end
+end
+local function has(filter, member)
+  if filter.ids then
+    return filter.ids[member]
+  end
+  return filter.set == lead or redis.call('ZSCORE', filter.set, member)
 end
 
 -- Bytes decide, as in the sorted set; Lua's own comparison follows the server's locale.
@@ -29,8 +48,32 @@ if at ~= '' then
   max = at
 end
 local rows, offset, examined = {}, 0, 0
+-- Of a short list what the sorted set would give.
+local function of_short()
+  local fits, found = {}, {}
+  for _, pair in ipairs(short) do
+    local time = tonumber(pair[1])
+    local after = since == '-inf' or time >= tonumber(since)
+    if after and (max == '+inf' or time <= tonumber((string.gsub(max, '%(', ''))))
+      and max ~= '(' .. pair[1] then
+      fits[#fits + 1] = pair
+    end
+  end
+  table.sort(fits, function(a, b)
+    if a[1] ~= b[1] then
+      return tonumber(a[1]) > tonumber(b[1])
+    end
+    return below(b[2], a[2])
+  end)
+  for _, pair in ipairs(fits) do
+    found[#found + 1] = pair[2]
+    found[#found + 1] = pair[1]
+  end
+  return found
+end
+
 while true do
-  local found = redis.call('ZREVRANGEBYSCORE', lead, max, since, 'WITHSCORES', 'LIMIT', offset, 200)
+  local found = short and of_short() or redis.call('ZREVRANGEBYSCORE', lead, max, since, 'WITHSCORES', 'LIMIT', offset, 200)
   offset = offset + #found / 2
   local ids = {}
   for i = 1, #found, 2 do
@@ -38,8 +81,8 @@ while true do
     if at == '' or tonumber(score) ~= tonumber(at) or below(member, id) then
       examined = examined + 1
       local matches = true
-      for _, entry in ipairs(entries) do
-        if entry ~= lead and not redis.call('ZSCORE', entry, member) then
+      for _, filter in ipairs(others) do
+        if not has(filter, member) then
           matches = false
           break
         end
@@ -54,7 +97,7 @@ while true do
       rows[#rows + 1] = { ids[i], value }
     end
   end
-  if #rows >= limit or #found < 400 then
+  if #rows >= limit or short or #found < 400 then
     return { rows, '', '' }
   end
   if examined >= EXAMINED then

@@ -1,28 +1,52 @@
 -- What retention allows to drop, a bounded piece per call. Answers 1 while there is more.
-local now, before, through, cases_before = arg(), tonumber(arg()), tonumber(arg()), arg()
+local now, cases_before = arg(), arg()
 local PIECE = 1000
 local more = 0
 
-local marks = redis.call('ZRANGEBYSCORE', P .. 'mx', '-inf', now, 'LIMIT', 0, PIECE)
-local hdel = {}
-for _, member in ipairs(marks) do
-  local length, rest = string.match(member, '^(%d+) (.*)$')
-  length = tonumber(length)
-  push(hdel, P .. 'm:' .. string.sub(rest, 1, length), string.sub(rest, length + 1))
-end
-flush('HDEL', hdel)
-call('ZREM', P .. 'mx', marks)
-if #marks == PIECE then
-  more = 1
+-- Marks lie in lists by the span of time in which they expire; one that was renewed is in a later
+-- list too, and only the mark itself says when it ends.
+local SPAN = 1048576
+local current = math.floor(tonumber(now) / SPAN)
+for _, span in ipairs(redis.call('ZRANGEBYSCORE', P .. 'mx', '-inf', current, 'LIMIT', 0, 2)) do
+  local list, gone, kept = P .. 'mx:' .. span, {}, {}
+  local members = redis.call('LRANGE', list, 0, PIECE - 1)
+  for _, member in ipairs(members) do
+    local key, id = P .. 'm:' .. string.sub(member, 17), string.sub(member, 1, 16)
+    local mark = redis.call('HGET', key, id)
+    local expires = mark and struct.unpack('>i8', mark)
+    if mark and expires <= tonumber(now) then
+      push(gone, key, id)
+    elseif mark and math.floor(expires / SPAN) == tonumber(span) then
+      kept[#kept + 1] = member
+    end
+  end
+  flush('HDEL', gone)
+  redis.call('LTRIM', list, #members, -1)
+  call('RPUSH', list, kept)
+  if redis.call('EXISTS', list) == 0 then
+    redis.call('ZREM', P .. 'mx', span)
+  end
+  if tonumber(span) < current then
+    more = 1
+  end
 end
 
 local rows = redis.call('ZRANGEBYSCORE', P .. 'rx', '-inf', '(' .. now, 'LIMIT', 0, PIECE)
-local changes = {}
-for i, member in ipairs(rows) do
-  local gap = string.find(member, '\0', 1, true)
-  changes[i] = { collection = string.sub(member, 1, gap - 1), id = string.sub(member, gap + 1) }
+local function drop(groups, collection, id)
+  local group = groups[collection]
+  if not group then
+    group = { ids = {}, rows = {} }
+    groups[collection] = group
+  end
+  group.ids[#group.ids + 1] = id
+  group.rows[id] = false
 end
-change_rows(changes)
+local expired = {}
+for _, member in ipairs(rows) do
+  local gap = string.find(member, '\0', 1, true)
+  drop(expired, string.sub(member, 1, gap - 1), string.sub(member, gap + 1))
+end
+change_rows(expired)
 if #rows == PIECE then
   more = 1
 end
@@ -30,16 +54,16 @@ end
 -- Closed cases. Those that must stay are stepped over: 'cases_kept' is where the next call of the
 -- same pass goes on.
 local kept = tonumber(redis.call('HGET', KEYS[1], 'cases_kept') or '0')
-local closed = redis.call('ZRANGEBYSCORE', P .. 'i:cases:state=closed', '-inf', '(' .. cases_before,
+local closed = redis.call('ZRANGEBYSCORE', P .. 'i:cases:!state=closed', '-inf', '(' .. cases_before,
   'LIMIT', kept, PIECE)
 local gone, names = {}, {}
 for _, id in ipairs(closed) do
   local escalation = 'escalation/' .. id
   local resolved = redis.call('HEXISTS', P .. 'r:escalations', id) == 0
-    or redis.call('ZSCORE', P .. 'i:escalations:state=resolved', id)
+    or redis.call('ZSCORE', P .. 'i:escalations:!state=resolved', id)
   if resolved and not redis.call('ZSCORE', P .. 'due', escalation) then
-    gone[#gone + 1] = { collection = 'cases', id = id }
-    gone[#gone + 1] = { collection = 'escalations', id = id }
+    drop(gone, 'cases', id)
+    drop(gone, 'escalations', id)
     names[#names + 1] = escalation
     redis.call('DEL', P .. 'tl:' .. id)
   else
@@ -54,37 +78,5 @@ if #closed == PIECE then
   redis.call('HSET', KEYS[1], 'cases_kept', kept)
 else
   redis.call('HDEL', KEYS[1], 'cases_kept')
-end
-
--- The journal, oldest first, leaving the last dropped record's hash as the anchor. A record whose
--- case lives on moves to the case.
-local ends = redis.call('HMGET', KEYS[1], 'head', 'anchor')
-local head = tonumber(string.match(ends[1] or '0 ', '^%d+'))
-local anchor = tonumber(string.match(ends[2] or '0 ', '^%d+'))
-local seqs = {}
-for seq = anchor + 1, math.min(head, through, anchor + PIECE) do
-  seqs[#seqs + 1] = string.format('%.0f', seq)
-end
-local dropped, last = {}, nil
-for i, value in ipairs(hmget(P .. 'j', seqs)) do
-  local at, case, hash = string.match(value or '', '^(-?%d+) (%S+) (%S*)\n')
-  if not at or tonumber(at) >= before then
-    break
-  end
-  if case ~= '-' then
-    if redis.call('HEXISTS', P .. 'r:cases', case) == 1 then
-      redis.call('RPUSH', P .. 'tl:' .. case, seqs[i], value)
-    end
-    redis.call('LREM', P .. 't:' .. case, 1, seqs[i])
-  end
-  dropped[i] = seqs[i]
-  last = seqs[i] .. ' ' .. hash
-end
-if last then
-  call('HDEL', P .. 'j', dropped)
-  redis.call('HSET', KEYS[1], 'anchor', last)
-end
-if #dropped == PIECE then
-  more = 1
 end
 return more

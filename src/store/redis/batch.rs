@@ -1,0 +1,271 @@
+//! A batch as `commit.lua` takes it: what it assumes, then what it leaves, as lists for a few calls of the
+//! server. Each list is one call in the script and one line in the append-only file.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use redis::Cmd;
+
+use super::expected::Expected;
+use super::{chunk, format};
+use crate::core::machine::{Collection, RowChange};
+use crate::core::time::Timestamp;
+use crate::store::{Accept, Batch, Head, JournalRow, Write};
+
+/// Lua can hand at most some 8,000 values to a call; even, so that pairs stay together.
+const MOST_VALUES: usize = 4_000;
+/// Marks expire in spans of this many milliseconds, as `trim.lua` knows them.
+const SPAN_MS: i64 = 1 << 20;
+
+type Values<'a> = Vec<Cow<'a, [u8]>>;
+
+fn text(text: &str) -> Cow<'_, [u8]> {
+    Cow::Borrowed(text.as_bytes())
+}
+
+fn number<'a>(number: impl ToString) -> Cow<'a, [u8]> {
+    Cow::Owned(number.to_string().into_bytes())
+}
+
+/// Appends `batch`; `after` is the journal's end after it.
+pub(super) fn batch<'a>(cmd: &mut Cmd, batch: &'a Batch, expected: &Expected<'a>, after: &Head) {
+    assumptions(cmd, batch, expected);
+    if expected.contradictory {
+        return;
+    }
+    cmd.arg(batch.journal.len().div_ceil(chunk::MOST));
+    for records in batch.journal.chunks(chunk::MOST) {
+        let last = records.last().map_or(0, |record| record.seq);
+        cmd.arg(format!("{last}-0")).arg(chunk::encode(records));
+    }
+    let mut calls = Calls::default();
+    aggregates(&mut calls, batch);
+    let taken = queues(&mut calls, batch);
+    marks(&mut calls, expected);
+    calls.send(cmd);
+    cmd.arg(taken.len());
+    for source in taken {
+        cmd.arg(source);
+    }
+    cases(cmd, &batch.journal);
+    let rows = batch.writes.iter().flat_map(|write| match write {
+        Write::Commit(one) => {
+            let births = one.births.iter().map(|birth| &birth.rows);
+            std::iter::once(&one.rows).chain(births).flatten().collect()
+        }
+        Write::Accept(one) => one.rows.iter().collect(),
+        Write::Take { .. } => Vec::new(),
+    });
+    self::rows(cmd, rows);
+    cmd.arg(format::head(after));
+}
+
+fn assumptions(cmd: &mut Cmd, batch: &Batch, expected: &Expected<'_>) {
+    cmd.arg(batch.epoch)
+        .arg(format::head(&batch.head_before))
+        .arg(batch.now.as_millis())
+        .arg(i32::from(expected.contradictory));
+    for numbers in [&expected.versions, &expected.nexts] {
+        cmd.arg(numbers.len());
+        for (name, _) in numbers {
+            cmd.arg(name);
+        }
+        for (_, number) in numbers {
+            cmd.arg(number);
+        }
+    }
+    cmd.arg(expected.marks.len());
+    for source in &expected.marks {
+        cmd.arg(source.name)
+            .arg(source.fresh.len())
+            .arg(source.fresh.len() + source.renewed.len());
+        for mark in source.in_order() {
+            cmd.arg(&mark.id[..]);
+        }
+        for mark in &source.renewed {
+            cmd.arg(&mark.expiry[..]).arg(&mark.body[..]);
+        }
+    }
+}
+
+/// Calls of the server that need nothing but their values, one per command and key.
+#[derive(Default)]
+struct Calls<'a> {
+    list: Vec<(&'static str, Cow<'a, str>, Values<'a>)>,
+}
+
+impl<'a> Calls<'a> {
+    fn add(&mut self, command: &'static str, key: impl Into<Cow<'a, str>>, values: Values<'a>) {
+        if !values.is_empty() {
+            self.list.push((command, key.into(), values));
+        }
+    }
+
+    fn send(&self, cmd: &mut Cmd) {
+        let calls = self.list.iter().flat_map(|(command, key, values)| {
+            values
+                .chunks(MOST_VALUES)
+                .map(move |values| (command, key, values))
+        });
+        cmd.arg(calls.clone().count());
+        for (command, key, values) in calls {
+            cmd.arg(command).arg(key.as_ref()).arg(values.len());
+            for value in values {
+                cmd.arg(value.as_ref());
+            }
+        }
+    }
+}
+
+fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
+    let (mut states, mut versions) = (Values::new(), Values::new());
+    // The last one counts.
+    let mut dues: HashMap<&str, Option<Timestamp>> = HashMap::new();
+    let mut set = |name: &'a str, version: u64, guard: &str, state: &str, due| {
+        states.push(text(name));
+        states.push(Cow::Owned(format::aggregate(version, guard, state)));
+        versions.push(text(name));
+        versions.push(number(version));
+        dues.insert(name, due);
+    };
+    for write in &batch.writes {
+        let Write::Commit(one) = write else { continue };
+        let next = one.expected + 1;
+        set(&one.key.name, next, &one.guard, &one.state, one.due);
+        for birth in &one.births {
+            set(&birth.key.name, 1, "", &birth.state, birth.due);
+        }
+    }
+    let (mut timed, mut untimed) = (Values::new(), Values::new());
+    for (name, due) in dues {
+        match due {
+            Some(at) => timed.extend([number(at.as_millis()), text(name)]),
+            None => untimed.push(text(name)),
+        }
+    }
+    calls.add("HSET", "agg", states);
+    calls.add("HSET", "ver", versions);
+    calls.add("ZADD", "due", timed);
+    calls.add("ZREM", "due", untimed);
+}
+
+/// Gives the sources something was taken from.
+fn queues<'a>(calls: &mut Calls<'a>, batch: &'a Batch) -> Vec<&'a str> {
+    let (mut next, mut cursors) = (Values::new(), Values::new());
+    let mut added: BTreeMap<&str, BTreeMap<u64, Vec<u8>>> = BTreeMap::new();
+    let mut taken: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for write in &batch.writes {
+        match write {
+            Write::Commit(_) => {}
+            Write::Accept(one) => {
+                let name = one.source.name.as_str();
+                next.extend([text(name), number(next_number(one))]);
+                if let Some(cursor) = &one.cursor {
+                    cursors.extend([text(name), text(cursor)]);
+                }
+                let alerts = one.alerts.iter();
+                added
+                    .entry(name)
+                    .or_default()
+                    .extend(alerts.map(|alert| (alert.number, format::queued(alert))));
+            }
+            Write::Take { source, numbers } => {
+                let name = source.name.as_str();
+                for number in numbers {
+                    let new = added.get_mut(name);
+                    if new.and_then(|new| new.remove(number)).is_none() {
+                        taken.entry(name).or_default().push(*number);
+                    }
+                }
+            }
+        }
+    }
+    for (source, numbers) in &taken {
+        let values = numbers.iter().map(number).collect();
+        calls.add("HDEL", format!("q:{source}"), values);
+    }
+    for (source, alerts) in added {
+        let values = alerts.into_iter();
+        let values = values.flat_map(|(number_, value)| [number(number_), Cow::Owned(value)]);
+        calls.add("HSET", format!("q:{source}"), values.collect());
+    }
+    calls.add("HSET", "next", next);
+    calls.add("HSET", "cursor", cursors);
+    taken.into_keys().collect()
+}
+
+fn next_number(one: &Accept) -> u64 {
+    one.first + one.alerts.len() as u64
+}
+
+fn marks<'a>(calls: &mut Calls<'a>, expected: &Expected<'a>) {
+    let mut spans: BTreeMap<i64, Values<'a>> = BTreeMap::new();
+    for source in &expected.marks {
+        let fresh = source.fresh.iter().flat_map(|mark| {
+            let value = [&mark.expiry[..], &mark.body[..]].concat();
+            [Cow::Owned(mark.id.to_vec()), Cow::Owned(value)]
+        });
+        calls.add("HSET", format!("m:{}", source.name), fresh.collect());
+        for mark in source.in_order() {
+            let span = mark.expires.as_millis().div_euclid(SPAN_MS);
+            let member = [&mark.id[..], source.name.as_bytes()].concat();
+            spans.entry(span).or_default().push(Cow::Owned(member));
+        }
+    }
+    for (span, members) in spans {
+        calls.add("RPUSH", format!("mx:{span}"), members);
+        calls.add("ZADD", "mx", vec![number(span), number(span)]);
+    }
+}
+
+/// The numbers of each case's records.
+fn cases(cmd: &mut Cmd, journal: &[JournalRow]) {
+    let mut cases: Vec<([u8; 16], String)> = Vec::new();
+    let mut places: HashMap<[u8; 16], usize> = HashMap::new();
+    for row in journal {
+        let Some(case) = row.case else { continue };
+        let case = case.to_bytes();
+        match places.get(&case) {
+            Some(place) => {
+                cases[*place].1.push(' ');
+                cases[*place].1.push_str(&row.seq.to_string());
+            }
+            None => {
+                places.insert(case, cases.len());
+                cases.push((case, row.seq.to_string()));
+            }
+        }
+    }
+    cmd.arg(cases.len());
+    for (case, _) in &cases {
+        cmd.arg(&case[..]);
+    }
+    for (_, seqs) in cases {
+        cmd.arg(seqs);
+    }
+}
+
+/// Rows by collection, of each row the last change.
+fn rows<'a>(cmd: &mut Cmd, changes: impl Iterator<Item = &'a RowChange>) {
+    let mut last: HashMap<(Collection, &str), &RowChange> = HashMap::new();
+    let mut groups: BTreeMap<Collection, Vec<&str>> = BTreeMap::new();
+    for change in changes {
+        let (collection, id) = match change {
+            RowChange::Put(row) => (row.collection, row.id.as_str()),
+            RowChange::Delete { collection, id } => (*collection, id.as_str()),
+        };
+        if last.insert((collection, id), change).is_none() {
+            groups.entry(collection).or_default().push(id);
+        }
+    }
+    cmd.arg(groups.len());
+    for (collection, ids) in groups {
+        cmd.arg(collection.name()).arg(ids.len()).arg(&ids);
+        for id in ids {
+            match last.get(&(collection, id)) {
+                Some(RowChange::Put(row)) => cmd.arg(format::row(row)),
+                _ => cmd.arg(""),
+            };
+        }
+    }
+}

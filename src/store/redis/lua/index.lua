@@ -1,0 +1,155 @@
+-- Rows and what they are found by. A row's value is one line of parts divided by \1 (time, expiry or
+-- '-', entries), then its body. An entry that begins with '!' has few values with many rows each: a
+-- sorted set of its own. One with '.' has many values with few rows each: its references stand in one
+-- hash, where they cost a third; from SMALL bytes on they move to a sorted set, and 'Z' says so.
+local SMALL = 1200
+local DIRECT = 33
+local function row_head(value)
+  local parts = {}
+  local head = string.sub(value, 1, string.find(value, '\n', 1, true) - 1)
+  for part in string.gmatch(head, '[^\1]+') do
+    parts[#parts + 1] = part
+  end
+  return parts
+end
+-- A reference: its length, ':', the row's time, ' ', the row's id.
+local function reference(at, id)
+  return (#at + 1 + #id) .. ':' .. at .. ' ' .. id
+end
+local function references(value)
+  local list, from, size = {}, 1, #value
+  while from <= size do
+    local colon = string.find(value, ':', from, true)
+    local last = colon + tonumber(string.sub(value, from, colon - 1))
+    local gap = string.find(value, ' ', colon, true)
+    list[#list + 1] = { string.sub(value, colon + 1, gap - 1), string.sub(value, gap + 1, last) }
+    from = last + 1
+  end
+  return list
+end
+
+-- `added` and `removed`: lists of {at, id} by entry.
+local function change_small(collection, added, removed)
+  local small, names, hset, hdel = P .. 'x:' .. collection, {}, {}, {}
+  for entry in pairs(added) do
+    names[#names + 1] = entry
+  end
+  for entry in pairs(removed) do
+    if not added[entry] then
+      names[#names + 1] = entry
+    end
+  end
+  for i, value in ipairs(hmget(small, names)) do
+    local entry = names[i]
+    local set = P .. 'i:' .. collection .. ':' .. entry
+    local gone = {}
+    for _, pair in ipairs(removed[entry] or {}) do
+      gone[pair[2]] = true
+    end
+    if value == 'Z' then
+      for _, pair in ipairs(added[entry] or {}) do
+        gone[pair[2]] = nil
+        redis.call('ZADD', set, pair[1], pair[2])
+      end
+      for id in pairs(gone) do
+        redis.call('ZREM', set, id)
+      end
+      if removed[entry] and redis.call('ZCARD', set) == 0 then
+        hdel[#hdel + 1] = entry
+      end
+    else
+      local text = value or ''
+      if removed[entry] then
+        local kept = {}
+        for _, pair in ipairs(references(text)) do
+          if not gone[pair[2]] then
+            kept[#kept + 1] = reference(pair[1], pair[2])
+          end
+        end
+        text = table.concat(kept)
+      end
+      for _, pair in ipairs(added[entry] or {}) do
+        text = text .. reference(pair[1], pair[2])
+      end
+      if #text > SMALL then
+        local all = {}
+        for _, pair in ipairs(references(text)) do
+          all[#all + 1] = pair[1]
+          all[#all + 1] = pair[2]
+        end
+        call('ZADD', set, all)
+        text = 'Z'
+      end
+      if text ~= '' then
+        hset[#hset + 1] = entry
+        hset[#hset + 1] = text
+      elseif value then
+        hdel[#hdel + 1] = entry
+      end
+    end
+  end
+  call('HSET', small, hset)
+  call('HDEL', small, hdel)
+end
+
+-- By collection: `ids`, and in `rows` by id the value, or false to delete.
+local function change_rows(groups)
+  for collection, group in pairs(groups) do
+    local values, times = P .. 'r:' .. collection, P .. 'ra:' .. collection
+    local index = P .. 'i:' .. collection .. ':'
+    local hset, hdel, zadd, zrem, added, removed = {}, {}, {}, {}, {}, {}
+    for i, old in ipairs(hmget(values, group.ids)) do
+      local id = group.ids[i]
+      local value = group.rows[id]
+      local new_parts = value and row_head(value) or {}
+      local old_parts = old and row_head(old) or {}
+      local at, was = new_parts[1], old_parts[1]
+      if value then
+        hset[#hset + 1] = id
+        hset[#hset + 1] = value
+        if at ~= was then
+          push_pair(zadd, times, at, id)
+        end
+      elseif old then
+        hdel[#hdel + 1] = id
+        push(zrem, times, id)
+      end
+      local expires, expired = new_parts[2] or '-', old_parts[2] or '-'
+      if expires ~= '-' and expires ~= expired then
+        push_pair(zadd, P .. 'rx', expires, collection .. '\0' .. id)
+      elseif expires == '-' and expired ~= '-' then
+        push(zrem, P .. 'rx', collection .. '\0' .. id)
+      end
+      local before, after = {}, {}
+      for k = 3, #old_parts do
+        before[old_parts[k]] = true
+      end
+      for k = 3, #new_parts do
+        local entry = new_parts[k]
+        if not after[entry] then
+          after[entry] = true
+          if at ~= was or not before[entry] then
+            if string.byte(entry) == DIRECT then
+              push_pair(zadd, index .. entry, at, id)
+            else
+              push(added, entry, { at, id })
+            end
+          end
+        end
+      end
+      for entry in pairs(before) do
+        local direct = string.byte(entry) == DIRECT
+        if direct and not after[entry] then
+          push(zrem, index .. entry, id)
+        elseif not direct and (at ~= was or not after[entry]) then
+          push(removed, entry, { was, id })
+        end
+      end
+    end
+    call('HSET', values, hset)
+    call('HDEL', values, hdel)
+    flush('ZADD', zadd)
+    flush('ZREM', zrem)
+    change_small(collection, added, removed)
+  end
+end

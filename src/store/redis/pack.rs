@@ -1,0 +1,104 @@
+//! Values made small. Redis copies each byte some seven times between its socket and its file, keeps it
+//! in memory and sends it to its replicas: half the bytes are half of all that. Our JSON repeats the
+//! names of its fields, so it is compressed against a sample that already holds them.
+
+use lz4_flex::block::{
+    compress_into_with_dict, decompress_into_with_dict, get_maximum_output_size,
+};
+
+/// What values look like. Part of the stored format: a change needs a new marker beside the old one.
+const SAMPLE: &[u8] = include_bytes!("sample.json");
+/// Below this nothing is gained.
+const SHORTEST: usize = 100;
+
+/// The text as it is.
+const PLAIN: u8 = b'=';
+/// LZ4 against [`SAMPLE`], after the text's length as four bytes, little-endian.
+const LZ4: u8 = b'4';
+/// No value is longer; a damaged length must not take all memory.
+const LONGEST: usize = 1 << 30;
+
+/// Appends `text` to `into`, marked with how.
+pub(super) fn pack(text: &[u8], into: &mut Vec<u8>) {
+    let start = into.len();
+    if let Ok(length) = u32::try_from(text.len())
+        && text.len() >= SHORTEST
+    {
+        let body = start + 5;
+        into.push(LZ4);
+        into.extend_from_slice(&length.to_le_bytes());
+        into.resize(body + get_maximum_output_size(text.len()), 0);
+        if let Ok(size) = compress_into_with_dict(text, &mut into[body..], SAMPLE)
+            && size + 5 < text.len()
+        {
+            into.truncate(body + size);
+            return;
+        }
+        into.truncate(start);
+    }
+    into.push(PLAIN);
+    into.extend_from_slice(text);
+}
+
+/// What was packed; `None` when it was not packed by us.
+pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    match packed.split_first()? {
+        (&PLAIN, text) => Some(text.to_vec()),
+        (&LZ4, rest) => {
+            let (length, body) = rest.split_first_chunk()?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let mut text = vec![0; Some(length).filter(|length| *length <= LONGEST)?];
+            let size = decompress_into_with_dict(body, &mut text, SAMPLE).ok()?;
+            (size == length).then_some(text)
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn unpack_text(packed: &[u8]) -> Option<String> {
+    String::from_utf8(unpack(packed)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(text: &str) -> Vec<u8> {
+        let mut packed = b"before".to_vec();
+        pack(text.as_bytes(), &mut packed);
+        packed.split_off(6)
+    }
+
+    #[test]
+    fn what_was_packed_comes_back_and_what_repeats_the_sample_is_small() {
+        let sample = String::from_utf8(SAMPLE.to_vec()).expect("text");
+        let random: String = (0..500)
+            .map(|n| char::from(b'!' + (n * n % 89) as u8))
+            .collect();
+        for text in ["", "{}", "ä\0\n", &random, &sample, &sample.repeat(50)] {
+            assert_eq!(unpack_text(&packed(text)).as_deref(), Some(text));
+        }
+        assert!(packed(&sample).len() < sample.len() / 20);
+        assert!(packed("short").len() == 6);
+    }
+
+    /// Another sample would make every stored value unreadable: it needs a marker of its own.
+    #[test]
+    fn the_sample_is_the_one_that_stored_values_were_packed_with() {
+        use sha2::{Digest, Sha256};
+        let digest = hex::encode(Sha256::digest(SAMPLE));
+        assert_eq!(
+            digest,
+            "7d8c38975453eebc04ec39aff9a38ef3c6fc87295ed6017102d90bdede0fee6d"
+        );
+    }
+
+    #[test]
+    fn a_damaged_value_is_an_error() {
+        let whole = packed(&"a longer text that repeats itself ".repeat(9));
+        assert_eq!(unpack(&whole[..whole.len() - 3]), None);
+        assert_eq!(unpack(b"?what"), None);
+        assert_eq!(unpack(b""), None);
+        assert_eq!(unpack(&[LZ4, 255, 255, 255, 255, 0]), None);
+    }
+}

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod common;
+#[path = "store_redis/damaged.rs"]
+mod damaged;
+#[path = "store_redis/halves.rs"]
+mod halves;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -171,51 +175,6 @@ async fn a_server_that_is_gone_fails_writes_for_certain_and_is_found_again_with_
     server.restart();
     assert_eq!(store.load(&alice()).await.unwrap().unwrap().version, 1);
     store.write(&second).await.unwrap();
-}
-
-/// A Redis that lost the end of its append-only file twice can have applied half of a commit.
-#[tokio::test]
-async fn half_a_commit_is_gone_on_from_and_not_refused_for_ever() {
-    let server = RedisServer::start();
-    let store = open(&server, options("half")).await;
-    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
-    let (first, mut head) = batch(claim.epoch, &claim.head);
-    store.write(&first).await.unwrap();
-    let halves: [(&[&str], u64, &str); 3] = [
-        (&["HSET", "half:{p0}:ver", "employee/alice", "7"], 7, "{}"),
-        (&["HDEL", "half:{p0}:agg", "employee/alice"], 8, ""),
-        (&["HDEL", "half:{p0}:ver", "employee/alice"], 0, "{}"),
-    ];
-    for (half, version, state) in halves {
-        let _: i64 = raw(&server, half).await;
-        let found = store.load(&alice()).await.unwrap().unwrap();
-        assert_eq!((found.version, found.state.as_str()), (version, state));
-        let (mut next, after) = batch(claim.epoch, &head);
-        if let Write::Commit(commit) = &mut next.writes[0] {
-            commit.expected = version;
-        }
-        store.write(&next).await.unwrap();
-        let found = store.load(&alice()).await.unwrap().unwrap();
-        assert_eq!((found.version, found.state.as_str()), (version + 1, "{}"));
-        head = after;
-    }
-}
-
-/// What the journal got of a commit that is not there otherwise was never answered for.
-#[tokio::test]
-async fn records_beyond_the_journals_head_give_way_to_the_next_commit() {
-    let server = RedisServer::start();
-    let store = open(&server, options("stray")).await;
-    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
-    let (first, head) = batch(claim.epoch, &claim.head);
-    store.write(&first).await.unwrap();
-    for stray in ["2-0", "9-0"] {
-        let _: String = raw(&server, &["XADD", "stray:{p0}:j", stray, "d", "stray"]).await;
-    }
-    let (second, after) = batch(claim.epoch, &head);
-    store.write(&second).await.unwrap();
-    let records = store.journal(0, 0, 9).await.unwrap();
-    assert_eq!(journal::verify(&Head::default(), &records), Ok(after));
 }
 
 #[tokio::test]

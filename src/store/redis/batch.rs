@@ -120,7 +120,8 @@ impl<'a> Calls<'a> {
 fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
     let (mut states, mut versions) = (Values::new(), Values::new());
     // The last one counts.
-    let mut dues: HashMap<&str, Option<Timestamp>> = HashMap::new();
+    let mut dues: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
+    let mut born = Values::new();
     let mut set = |name: &'a str, version: u64, guard: &str, state: &str, due| {
         states.push(text(name));
         states.push(Cow::Owned(format::aggregate(version, guard, state)));
@@ -134,6 +135,9 @@ fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
         set(&one.key.name, next, &one.guard, &one.state, one.due);
         for birth in &one.births {
             set(&birth.key.name, 1, "", &birth.state, birth.due);
+            if let Some(at) = birth.due {
+                born.extend([number(at.as_millis()), text(&birth.key.name)]);
+            }
         }
     }
     let (mut timed, mut untimed) = (Values::new(), Values::new());
@@ -143,6 +147,8 @@ fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
             None => untimed.push(text(name)),
         }
     }
+    // Of half a commit too whoever was born must wake: nothing else would ever find it.
+    calls.add("ZADD", "due", born);
     calls.add("HSET", "agg", states);
     calls.add("HSET", "ver", versions);
     calls.add("ZADD", "due", timed);
@@ -266,6 +272,23 @@ fn rows<'a>(cmd: &mut Cmd, changes: impl Iterator<Item = &'a RowChange>) {
                 Some(RowChange::Put(row)) => cmd.arg(format::row(row)),
                 _ => cmd.arg(""),
             };
+        }
+    }
+}
+
+/// Changes outside any commit, for `put.lua`: they see each other in order.
+pub(super) fn puts(cmd: &mut Cmd, changes: &[RowChange], if_absent: bool) {
+    cmd.arg(changes.len());
+    for change in changes {
+        match change {
+            RowChange::Put(row) => {
+                let what = if if_absent { "A" } else { "P" };
+                cmd.arg(what).arg(row.collection.name()).arg(&row.id);
+                cmd.arg(format::row(row));
+            }
+            RowChange::Delete { collection, id } => {
+                cmd.arg("D").arg(collection.name()).arg(id).arg("");
+            }
         }
     }
 }

@@ -1,5 +1,8 @@
 //! How values look in Redis: a short head in text, then the body, packed (see `pack.rs`). Lengths, or
 //! escaped separators, divide what others have written, so that no text can pretend to be two.
+//!
+//! Of a damaged value what there is left is handed over as the body: whoever decodes that finds it
+//! unreadable, pages, and goes on. An error here would stop all that is read together with it for ever.
 
 use std::borrow::Cow;
 
@@ -38,8 +41,6 @@ pub(super) fn aggregate(version: u64, guard: &str, state: &str) -> Vec<u8> {
 
 /// `version` is the one that commits compare. A Redis that lost the end of its append-only file twice can
 /// have applied half a commit, so that the two differ; following the other one would conflict for ever.
-/// A value that is missing or cut is handed over as what there is of it: whoever decodes it finds it
-/// unreadable and begins anew.
 pub(super) fn read_aggregate(
     name: &str,
     version: &str,
@@ -52,19 +53,20 @@ pub(super) fn read_aggregate(
     let parts = || {
         let (head, rest) = line(value)?;
         let (_, length) = head.split_once(' ')?;
-        let (guard, state) = rest.split_at_checked(length.parse().ok()?)?;
-        Some((
-            String::from_utf8(guard.to_vec()).ok()?,
-            pack::unpack_text(state)?,
-        ))
+        text_and_packed(length, rest)
     };
-    let remains = || (String::new(), String::from_utf8_lossy(value).into_owned());
-    let (guard, state) = parts().unwrap_or_else(remains);
+    let (guard, state) = parts().unwrap_or_else(|| (String::new(), pack::remains(value)));
     Ok(Stored {
         version,
         state,
         guard,
     })
+}
+
+/// A text of so many bytes, and what is packed behind it.
+fn text_and_packed(length: &str, rest: &[u8]) -> Option<(String, String)> {
+    let (text, packed) = rest.split_at_checked(length.parse().ok()?)?;
+    Some((String::from_utf8(text.to_vec()).ok()?, pack::text(packed)))
 }
 
 /// The first line and what comes after it.
@@ -82,21 +84,14 @@ pub(super) fn queued(alert: &QueuedAlert) -> Vec<u8> {
     value
 }
 
-pub(super) fn read_queued(
-    source: &str,
-    number: u64,
-    value: &[u8],
-) -> Result<QueuedAlert, StoreError> {
-    let parts = || {
-        let (length, rest) = line(value)?;
-        let (receiver, body) = rest.split_at_checked(length.parse().ok()?)?;
-        Some(QueuedAlert {
-            number,
-            receiver: String::from_utf8(receiver.to_vec()).ok()?,
-            body: pack::unpack_text(body)?,
-        })
-    };
-    parts().ok_or_else(|| unreadable(&format!("the queue of {source}"), "numbered alerts"))
+pub(super) fn read_queued(number: u64, value: &[u8]) -> QueuedAlert {
+    let parts = line(value).and_then(|(length, rest)| text_and_packed(length, rest));
+    let (receiver, body) = parts.unwrap_or_else(|| (String::new(), pack::remains(value)));
+    QueuedAlert {
+        number,
+        receiver,
+        body,
+    }
 }
 
 /// One line of parts divided by \1: time, expiry or `-`, entries; then the body.
@@ -129,12 +124,12 @@ pub(super) fn read_row(collection: Collection, id: &str, value: &[u8]) -> Result
             id: id.to_owned(),
             at: Timestamp::from_millis(at),
             fields: lists::named(fields?),
-            body: pack::unpack_text(body)?,
+            body: pack::text(body),
             expires,
         })
     };
     let name = format!("row {id} of {}", collection.name());
-    parts().ok_or_else(|| unreadable(&name, "a time, fields and a body"))
+    parts().ok_or_else(|| unreadable(&name, "a time and fields"))
 }
 
 /// Fields with few values, each of many rows: their entries are sorted sets from the first row on.

@@ -12,13 +12,12 @@ const PIECE: usize = 1_000;
 /// Records read in one call: what its answer takes stays small.
 const MOST_READ: usize = 10_000;
 
-fn decode(chunks: &[Vec<u8>]) -> Result<Vec<JournalRow>, StoreError> {
+/// `key`: where the chunks lie.
+fn decode(key: &str, chunks: &[Vec<u8>]) -> Result<Vec<JournalRow>, StoreError> {
     let mut rows = Vec::new();
     for chunk in chunks {
         let records = chunk::decode(chunk);
-        rows.extend(
-            records.ok_or_else(|| format::unreadable("a chunk of the journal", "records"))?,
-        );
+        rows.extend(records.ok_or_else(|| format::unreadable(key, "chunks of records"))?);
     }
     Ok(rows)
 }
@@ -37,14 +36,15 @@ impl RedisStore {
             .run(&scripts::JOURNAL, &cmd)
             .await
             .map_err(CallError::on_read)?;
-        let mut rows = decode(&chunks)?;
+        let key = format!("{}j", self.prefix(partition));
+        let mut rows = decode(&key, &chunks)?;
         rows.retain(|row| (first..=last).contains(&row.seq));
         let mut found = rows.iter().map(|row| row.seq);
         match (first..=last).find(|seq| found.next() != Some(*seq)) {
             None => Ok(rows),
             Some(seq) => Err(format::unreadable(
-                &format!("journal record {seq}"),
-                "a time, a case and a hash",
+                &format!("record {seq} of {key}"),
+                "one after the other",
             )),
         }
     }
@@ -75,9 +75,10 @@ impl RedisStore {
                 .run(&scripts::TIMELINE, &cmd)
                 .await
                 .map_err(CallError::on_read)?;
-            let mut rows = decode(&moved)?;
+            let prefix = self.prefix(partition);
+            let mut rows = decode(&format!("{prefix}tl:{name}"), &moved)?;
             let seqs: Vec<u64> = seqs.split(' ').filter_map(|seq| seq.parse().ok()).collect();
-            let kept = decode(&chunks)?.into_iter();
+            let kept = decode(&format!("{prefix}j"), &chunks)?.into_iter();
             rows.extend(kept.filter(|row| row.case == Some(case) && seqs.contains(&row.seq)));
             Ok::<_, StoreError>(rows)
         });

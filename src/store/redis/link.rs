@@ -144,11 +144,6 @@ impl Link {
         }
     }
 
-    /// Where tasks of the store run.
-    pub fn home(&self) -> &tokio::runtime::Handle {
-        &self.home
-    }
-
     /// One command with its deadline.
     pub async fn call<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, CallError> {
         let until = self.until();

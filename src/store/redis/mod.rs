@@ -20,11 +20,9 @@ mod history;
 mod link;
 mod lists;
 mod pack;
-mod puts;
 mod scripts;
 mod verdict;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,7 +39,6 @@ use crate::core::time::Timestamp;
 use address::Address;
 use expected::Expected;
 use link::{CallError, Link, UseFor};
-use puts::Puts;
 
 /// Raised when keys or values change their form.
 const SCHEMA: u64 = 2;
@@ -72,9 +69,8 @@ impl Default for RedisOptions {
 
 pub struct RedisStore {
     /// Apart, so that a long answer to a list never delays a commit's.
-    writes: Arc<Link>,
+    writes: Link,
     reads: Link,
-    puts: Arc<Puts>,
     partitions: u16,
     options: RedisOptions,
 }
@@ -102,12 +98,8 @@ impl RedisStore {
                 "min_replicas cannot be asked of a Redis Cluster, expected 0".to_owned(),
             ));
         }
-        let writes = Link::new(address.clone(), UseFor::Writes, options.deadline);
-        let writes = Arc::new(writes);
-        let prefixes = (0..partitions).map(|p| prefix(&options, p)).collect();
         let store = Self {
-            puts: Arc::new(Puts::new(writes.clone(), prefixes)),
-            writes,
+            writes: Link::new(address.clone(), UseFor::Writes, options.deadline),
             reads: Link::new(address, UseFor::Reads, options.deadline),
             partitions,
             options,
@@ -148,7 +140,7 @@ impl RedisStore {
     }
 
     fn prefix(&self, partition: u16) -> String {
-        prefix(&self.options, partition)
+        format!("{}:{{p{partition}}}:", self.options.prefix)
     }
 
     async fn lease(&self, partition: u16, args: [&str; 5]) -> Result<Vec<String>, StoreError> {
@@ -174,10 +166,6 @@ impl RedisStore {
             .await
             .map_err(CallError::on_read)
     }
-}
-
-fn prefix(options: &RedisOptions, partition: u16) -> String {
-    format!("{}:{{p{partition}}}:", options.prefix)
 }
 
 #[async_trait]
@@ -323,10 +311,10 @@ impl Store for RedisStore {
             .run(&scripts::QUEUED, &cmd)
             .await
             .map_err(CallError::on_read)?;
-        found
-            .iter()
-            .map(|(number, value)| format::read_queued(&source.name, *number, value))
-            .collect()
+        let found = found.iter();
+        Ok(found
+            .map(|(number, value)| format::read_queued(*number, value))
+            .collect())
     }
 
     async fn sources(&self, partition: u16) -> Result<Vec<AggregateKey>, StoreError> {
@@ -388,7 +376,12 @@ impl Store for RedisStore {
         rows: &[RowChange],
         if_absent: bool,
     ) -> Result<usize, WriteError> {
-        self.puts.put(partition, rows, if_absent).await
+        let mut cmd = scripts::PUT.call(&self.prefix(partition));
+        batch::puts(&mut cmd, rows, if_absent);
+        self.writes
+            .run(&scripts::PUT, &cmd)
+            .await
+            .map_err(CallError::on_write)
     }
 
     async fn trim(&self, partition: u16, keep: &Retention) -> Result<bool, StoreError> {

@@ -15,14 +15,17 @@ const SHORTEST: usize = 100;
 const PLAIN: u8 = b'=';
 /// LZ4 against [`SAMPLE`], after the text's length as four bytes, little-endian.
 const LZ4: u8 = b'4';
-/// No value is longer; a damaged length must not take all memory.
-const LONGEST: usize = 1 << 30;
+/// What is longer stays as it is; a damaged length takes no more memory than this, nor more than LZ4
+/// can make of the bytes that are there.
+const LONGEST: usize = 1 << 26;
+/// No byte of LZ4 stands for more.
+const MOST_PER_BYTE: usize = 255;
 
 /// Appends `text` to `into`, marked with how.
 pub(super) fn pack(text: &[u8], into: &mut Vec<u8>) {
     let start = into.len();
     if let Ok(length) = u32::try_from(text.len())
-        && text.len() >= SHORTEST
+        && (SHORTEST..=LONGEST).contains(&text.len())
     {
         let body = start + 5;
         into.push(LZ4);
@@ -40,23 +43,39 @@ pub(super) fn pack(text: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(text);
 }
 
+/// What a text of that length takes; `None` when so few bytes of LZ4 cannot be one.
+fn room(length: u32, packed: usize) -> Option<usize> {
+    let length = usize::try_from(length).ok()?;
+    (length <= LONGEST && length.div_ceil(MOST_PER_BYTE) <= packed).then_some(length)
+}
+
 /// What was packed; `None` when it was not packed by us.
 pub(super) fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
     match packed.split_first()? {
         (&PLAIN, text) => Some(text.to_vec()),
         (&LZ4, rest) => {
             let (length, body) = rest.split_first_chunk()?;
-            let length = u32::from_le_bytes(*length) as usize;
-            let mut text = vec![0; Some(length).filter(|length| *length <= LONGEST)?];
+            let mut text = vec![0; room(u32::from_le_bytes(*length), body.len())?];
             let size = decompress_into_with_dict(body, &mut text, SAMPLE).ok()?;
-            (size == length).then_some(text)
+            (size == text.len()).then_some(text)
         }
         _ => None,
     }
 }
 
-pub(super) fn unpack_text(packed: &[u8]) -> Option<String> {
-    String::from_utf8(unpack(packed)?).ok()
+/// The text that was packed, or [`remains`].
+pub(super) fn text(packed: &[u8]) -> String {
+    let text = unpack(packed).and_then(|text| String::from_utf8(text).ok());
+    text.unwrap_or_else(|| remains(packed))
+}
+
+/// What there is of a damaged value, so that nobody can take it for a whole one; nothing of nothing.
+pub(super) fn remains(value: &[u8]) -> String {
+    match std::str::from_utf8(value) {
+        Ok("") => String::new(),
+        Ok(text) => format!("unreadable: {text}"),
+        Err(_) => format!("unreadable, in hex: {}", hex::encode(value)),
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +95,7 @@ mod tests {
             .map(|n| char::from(b'!' + (n * n % 89) as u8))
             .collect();
         for text in ["", "{}", "ä\0\n", &random, &sample, &sample.repeat(50)] {
-            assert_eq!(unpack_text(&packed(text)).as_deref(), Some(text));
+            assert_eq!(super::text(&packed(text)), text);
         }
         assert!(packed(&sample).len() < sample.len() / 20);
         assert!(packed("short").len() == 6);
@@ -99,6 +118,24 @@ mod tests {
         assert_eq!(unpack(&whole[..whole.len() - 3]), None);
         assert_eq!(unpack(b"?what"), None);
         assert_eq!(unpack(b""), None);
+        assert_eq!(text(b"{}"), "unreadable: {}");
+        assert_eq!(text(&[LZ4, 255]), "unreadable, in hex: 34ff");
+        assert_eq!(text(b""), "");
+    }
+
+    #[test]
+    fn a_claimed_length_takes_no_memory_that_the_value_could_not_fill() {
+        assert_eq!(room(2_295, 9), Some(2_295));
+        assert_eq!(room(2_296, 9), None);
+        assert_eq!(room(u32::MAX, LONGEST), None);
         assert_eq!(unpack(&[LZ4, 255, 255, 255, 255, 0]), None);
+    }
+
+    #[test]
+    fn what_fills_its_claimed_length_best_is_read() {
+        let zeros = "0".repeat(1 << 20);
+        assert_eq!(text(&packed(&zeros)), zeros);
+        let longest = "0".repeat(LONGEST + 1);
+        assert_eq!(packed(&longest)[0], PLAIN);
     }
 }

@@ -21,9 +21,9 @@ for i = 1, #nexts do
     look = true
   end
 end
--- A mark: eight bytes when it expires, then its body's hash.
+-- A damaged mark does not stand: rather ask twice than lose an alert.
 local function stands(mark)
-  return mark and struct.unpack('>i8', mark) > now
+  return mark and #mark == MARK and struct.unpack('>i8', mark) > now
 end
 local marks, renewed = {}, {}
 for source = 1, count() do
@@ -47,27 +47,29 @@ if look then
   return { versions, nexts, marks }
 end
 
--- From here on nothing can be refused. The journal comes first and its head last: of half a commit, as a
--- twice cut append-only file can leave it, records beyond the head may stand in the stream. They were
--- never answered for, and go.
+-- From here on nothing can be refused, and nothing may fail. The order is for a twice cut append-only file,
+-- which can hold any beginning of a commit: the journal first and its head last, states before what they
+-- took leaves its queue, alerts before the marks that say that they were accepted. Records beyond the head
+-- were never answered for, and go.
+local journal, beyond = P .. 'j', string.match(head, '^%d+') .. '-1'
+for _, stray in ipairs(redis.call('XRANGE', journal, beyond, '+')) do
+  redis.call('XDEL', journal, stray[1])
+end
 for _ = 1, count() do
   local id, chunk = arg(), arg()
-  local added = redis.pcall('XADD', P .. 'j', id, 'd', chunk)
+  local added = redis.pcall('XADD', journal, id, 'd', chunk)
   if type(added) == 'table' and added.err then
-    local stands = string.match(head, '^%d+')
-    for _, stray in ipairs(redis.call('XRANGE', P .. 'j', stands .. '-1', '+')) do
-      redis.call('XDEL', P .. 'j', stray[1])
-    end
-    redis.call('XSETID', P .. 'j', stands .. '-1')
-    redis.call('XADD', P .. 'j', id, 'd', chunk)
+    -- The stream remembers the number of one that went.
+    redis.call('XSETID', journal, beyond)
+    redis.call('XADD', journal, id, 'd', chunk)
   end
 end
-flush('HSET', renewed)
 for _ = 1, count() do
   local command, key, size = arg(), P .. arg(), count()
   redis.call(command, key, unpack(ARGV, cursor + 1, cursor + size))
   cursor = cursor + size
 end
+flush('HSET', renewed)
 -- Where the lowest number of a queue can be: what was taken is not looked at again.
 for _ = 1, count() do
   local source = arg()

@@ -10,6 +10,9 @@ local function count()
   return tonumber(arg())
 end
 
+-- A mark: eight bytes when it expires, then sixteen of its body's hash.
+local MARK = 24
+
 -- Lua can hand at most some 8,000 values to a call; even, so that pairs stay together.
 local CHUNK = 4000
 -- The next `n` arguments.

@@ -6,8 +6,7 @@ local SMALL = 1200
 local DIRECT = 33
 local function row_head(value)
   local parts = {}
-  local head = string.sub(value, 1, string.find(value, '\n', 1, true) - 1)
-  for part in string.gmatch(head, '[^\1]+') do
+  for part in string.gmatch(string.match(value, '^[^\n]*'), '[^\1]+') do
     parts[#parts + 1] = part
   end
   return parts
@@ -16,13 +15,16 @@ end
 local function reference(at, id)
   return (#at + 1 + #id) .. ':' .. at .. ' ' .. id
 end
+-- What is damaged ends the list.
 local function references(value)
   local list, from, size = {}, 1, #value
   while from <= size do
-    local colon = string.find(value, ':', from, true)
-    local last = colon + tonumber(string.sub(value, from, colon - 1))
-    local gap = string.find(value, ' ', colon, true)
-    list[#list + 1] = { string.sub(value, colon + 1, gap - 1), string.sub(value, gap + 1, last) }
+    local length, at, id = string.match(value, '^(%d+):(-?%d+) ()', from)
+    local last = length and from + #length + length
+    if not last or last > size then
+      break
+    end
+    list[#list + 1] = { at, string.sub(value, id, last) }
     from = last + 1
   end
   return list
@@ -59,7 +61,13 @@ local function change_small(collection, added, removed)
       end
     else
       local text = value or ''
-      if removed[entry] then
+      for _, pair in ipairs(added[entry] or {}) do
+        -- Half a commit may have left it there.
+        if string.find(text, pair[2], 1, true) then
+          gone[pair[2]] = true
+        end
+      end
+      if next(gone) then
         local kept = {}
         for _, pair in ipairs(references(text)) do
           if not gone[pair[2]] then
@@ -146,10 +154,11 @@ local function change_rows(groups)
         end
       end
     end
-    call('HSET', values, hset)
-    call('HDEL', values, hdel)
+    -- The values last: done again after half of it, it comes to the same.
     flush('ZADD', zadd)
     flush('ZREM', zrem)
     change_small(collection, added, removed)
+    call('HSET', values, hset)
+    call('HDEL', values, hdel)
   end
 end

@@ -9,12 +9,15 @@ local last = math.min(head, from + limit - 1)
 if from > last then
   return { '1', '0', {} }
 end
-local chunks = {}
+local chunks, whole = {}, false
 local first, till = string.format('%.0f', from), string.format('%.0f', last)
 for _, chunk in ipairs(redis.call('XRANGE', P .. 'j', first .. '-0', till .. '-0')) do
   chunks[#chunks + 1] = chunk[2][2]
+  whole = chunk[1] == till .. '-0'
 end
-for _, chunk in ipairs(redis.call('XRANGE', P .. 'j', till .. '-1', '+', 'COUNT', 1)) do
-  chunks[#chunks + 1] = chunk[2][2]
+if not whole then
+  for _, chunk in ipairs(redis.call('XRANGE', P .. 'j', till .. '-1', '+', 'COUNT', 1)) do
+    chunks[#chunks + 1] = chunk[2][2]
+  end
 end
 return { first, till, chunks }

@@ -1,7 +1,7 @@
 -- Rows outside any commit, each only if it is absent ('A'), in any case ('P') or away ('D'). Answers
--- for each whether it was written. They see each other in order.
-local groups, written = {}, {}
-for n = 1, count() do
+-- how many were written. They see each other in order.
+local groups, written = {}, 0
+for _ = 1, count() do
   local what, collection, id, value = arg(), arg(), arg(), arg()
   local group = groups[collection]
   if not group then
@@ -17,8 +17,8 @@ for n = 1, count() do
       standing = redis.call('HEXISTS', P .. 'r:' .. collection, id) == 1
     end
   end
-  written[n] = standing and 0 or 1
   if not standing then
+    written = written + 1
     if change == nil then
       group.ids[#group.ids + 1] = id
     end

@@ -13,7 +13,8 @@ for _, span in ipairs(redis.call('ZRANGEBYSCORE', P .. 'mx', '-inf', current, 'L
   for _, member in ipairs(members) do
     local key, id = P .. 'm:' .. string.sub(member, 17), string.sub(member, 1, 16)
     local mark = redis.call('HGET', key, id)
-    local expires = mark and struct.unpack('>i8', mark)
+    -- A damaged one does not stand.
+    local expires = mark and #mark == MARK and struct.unpack('>i8', mark) or 0
     if mark and expires <= tonumber(now) then
       push(gone, key, id)
     elseif mark and math.floor(expires / SPAN) == tonumber(span) then

@@ -7,6 +7,8 @@ mod common;
 mod damaged;
 #[path = "store_redis/halves.rs"]
 mod halves;
+#[path = "store_redis/sizes.rs"]
+mod sizes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -124,7 +124,7 @@ fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
     let mut born = Values::new();
     let mut set = |name: &'a str, version: u64, guard: &str, state: &str, due| {
         states.push(text(name));
-        states.push(Cow::Owned(format::aggregate(version, guard, state)));
+        states.push(Cow::Owned(format::aggregate(guard, state)));
         versions.push(text(name));
         versions.push(number(version));
         dues.insert(name, due);
@@ -191,8 +191,8 @@ fn queues<'a>(calls: &mut Calls<'a>, batch: &'a Batch) -> Vec<&'a str> {
         calls.add("HDEL", format!("q:{source}"), values);
     }
     for (source, alerts) in added {
-        let values = alerts.into_iter();
-        let values = values.flat_map(|(number_, value)| [number(number_), Cow::Owned(value)]);
+        let alerts = alerts.into_iter();
+        let values = alerts.flat_map(|(at, value)| [number(at), Cow::Owned(value)]);
         calls.add("HSET", format!("q:{source}"), values.collect());
     }
     calls.add("HSET", "next", next);

@@ -1,7 +1,7 @@
 //! What a batch assumes of the store: worked out here, so that the script only compares. Redis has one
 //! thread for everybody, we have several.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::format::{self, Short};
 use super::verdict::Facts;
@@ -75,14 +75,14 @@ impl SourceMarks<'_> {
 impl<'a> Expected<'a> {
     pub fn of(batch: &'a Batch) -> Self {
         let mut expected = Self::default();
-        let mut seen: HashMap<&str, ()> = HashMap::new();
+        let mut seen = HashSet::new();
         let mut twice = false;
         for write in &batch.writes {
             match write {
                 Write::Commit(one) => {
                     let births = one.births.iter().map(|birth| (birth.key.name.as_str(), 0));
                     for (name, version) in births.chain([(one.key.name.as_str(), one.expected)]) {
-                        if seen.insert(name, ()).is_none() {
+                        if seen.insert(name) {
                             expected.versions.push((name, version));
                         } else {
                             twice = true;

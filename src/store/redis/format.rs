@@ -32,11 +32,25 @@ pub(super) fn unreadable(what: &str, expected: &str) -> StoreError {
     StoreError::Corrupt(format!("{what}: expected {expected}"))
 }
 
-/// `{version} {the guard's length}\n{guard}`, then the state.
-pub(super) fn aggregate(version: u64, guard: &str, state: &str) -> Vec<u8> {
-    let mut value = format!("{version} {}\n{guard}", guard.len()).into_bytes();
-    pack::pack(state.as_bytes(), &mut value);
+/// A text of others in front of what is packed: its length in bytes, `\n`, the text.
+fn led(text: &str, body: &str) -> Vec<u8> {
+    let mut value = format!("{}\n{text}", text.len()).into_bytes();
+    pack::pack(body.as_bytes(), &mut value);
     value
+}
+
+fn read_led(value: &[u8]) -> (String, String) {
+    let parts = || {
+        let (length, rest) = line(value)?;
+        let (text, packed) = rest.split_at_checked(length.parse().ok()?)?;
+        Some((String::from_utf8(text.to_vec()).ok()?, pack::text(packed)))
+    };
+    parts().unwrap_or_else(|| (String::new(), pack::remains(value)))
+}
+
+/// The state behind its guard.
+pub(super) fn aggregate(guard: &str, state: &str) -> Vec<u8> {
+    led(guard, state)
 }
 
 /// `version` is the one that commits compare. A Redis that lost the end of its append-only file twice can
@@ -50,23 +64,12 @@ pub(super) fn read_aggregate(
         "" => 0,
         digits => digits.parse().map_err(|_| unreadable(name, "a version"))?,
     };
-    let parts = || {
-        let (head, rest) = line(value)?;
-        let (_, length) = head.split_once(' ')?;
-        text_and_packed(length, rest)
-    };
-    let (guard, state) = parts().unwrap_or_else(|| (String::new(), pack::remains(value)));
+    let (guard, state) = read_led(value);
     Ok(Stored {
         version,
         state,
         guard,
     })
-}
-
-/// A text of so many bytes, and what is packed behind it.
-fn text_and_packed(length: &str, rest: &[u8]) -> Option<(String, String)> {
-    let (text, packed) = rest.split_at_checked(length.parse().ok()?)?;
-    Some((String::from_utf8(text.to_vec()).ok()?, pack::text(packed)))
 }
 
 /// The first line and what comes after it.
@@ -76,17 +79,13 @@ fn line(value: &[u8]) -> Option<(&str, &[u8])> {
     Some((head, &value[end + 1..]))
 }
 
-/// `{the receiver's length}\n{receiver}`, then the alert.
+/// The alert behind its receiver.
 pub(super) fn queued(alert: &QueuedAlert) -> Vec<u8> {
-    let QueuedAlert { receiver, body, .. } = alert;
-    let mut value = format!("{}\n{receiver}", receiver.len()).into_bytes();
-    pack::pack(body.as_bytes(), &mut value);
-    value
+    led(&alert.receiver, &alert.body)
 }
 
 pub(super) fn read_queued(number: u64, value: &[u8]) -> QueuedAlert {
-    let parts = line(value).and_then(|(length, rest)| text_and_packed(length, rest));
-    let (receiver, body) = parts.unwrap_or_else(|| (String::new(), pack::remains(value)));
+    let (receiver, body) = read_led(value);
     QueuedAlert {
         number,
         receiver,

@@ -4,11 +4,38 @@
 //! call of one script in one slot. How much an answer is worth follows from the server's
 //! `appendfsync` and from [`RedisOptions::min_replicas`]; [`Store::health`] says what is weak.
 //!
-//! Keys after the prefix: `lease` (owner, epoch, head, anchor), `agg` and `ver` (checkpoints and
-//! their versions), `due`, `next`, `low`, `cursor` and `q:{source}` (queues), `m:{source}`, `mx` and
-//! `mx:{span}` (marks, and which expire when), `j` (journal, a stream of chunks), `t` and `tl:{case}`
-//! (cases' record numbers, and the records the journal has dropped), `r:`, `ra:`, `x:`, `i:` and `rx`
-//! (rows, by time, by fields with many and with few values, by expiry).
+//! # Keys
+//!
+//! `{prefix}:meta` is the store's own: a hash of `partitions` and `schema`. All others follow a
+//! partition's prefix. Times are milliseconds since 1970, numbers decimal text, "packed" is
+//! `pack.rs`, the form of values `format.rs`. A script reads a value's head only; what is packed
+//! only the bot reads.
+//!
+//! | key | what | written by | read by |
+//! |---|---|---|---|
+//! | `lease` | hash: `node`, `until`, `epoch`; `head` and `anchor` of the journal (`{seq} {hash}`); `cases_kept` | lease, commit, forget, trim | all of them, journal |
+//! | `agg` | hash by name: the guard, the state packed | commit, trim | load |
+//! | `ver` | hash by name: the version that commits compare | commit, trim | commit, load, due |
+//! | `due` | sorted set of names by time | commit | due, trim |
+//! | `next`, `cursor`, `low` | hashes by source: the next number, the Poller's place, a number below which nothing waits | commit | commit, queue, queued |
+//! | `q:{source}` | hash by number: the receiver, the alert packed | commit | queue, queued |
+//! | `m:{source}` | hash by 16 bytes of the identity's hash: when the mark expires (8 bytes), 16 bytes of the body's hash | commit, trim | commit, trim |
+//! | `mx`, `mx:{span}` | sorted set of spans of 2^20 ms; of each a list: 16 bytes of an identity, its source | commit, trim | trim |
+//! | `j` | stream, the id's first part is a chunk's last record: `d`, a chunk of up to 64 records (`chunk.rs`), packed | commit, forget | journal, timeline |
+//! | `t` | hash by the case's 16 bytes: the numbers of its records in `j`, divided by spaces | commit, forget | timeline |
+//! | `tl:{case}` | list of its records that `j` has let go, chunks of one | forget, trim | timeline |
+//! | `r:{collection}` | hash by id: time, expiry, entries; the body packed | commit, put, trim | rows, all of these |
+//! | `ra:{collection}` | sorted set of ids by time | as `r:` | rows |
+//! | `i:{collection}:{entry}` | sorted set by time of the ids with an entry (`!field=value`, `.field=value`) of many rows | as `r:` | rows, count, trim |
+//! | `x:{collection}` | hash by entry of few rows: references (`index.lua`), or `Z`: there is an `i:` | as `r:` | rows, count |
+//! | `rx` | sorted set by expiry: collection, `\0`, id | as `r:` | trim |
+//!
+//! # Half a commit
+//!
+//! A Redis that lost the end of its append-only file twice can have applied the beginning of a commit's
+//! writes. `commit.lua` and `batch.rs` order them so that any beginning can be gone on from: the journal
+//! first and its head last, the time a newborn wakes before its state, states before what they took
+//! leaves its queue, alerts before their marks.
 
 mod address;
 mod batch;
@@ -19,6 +46,7 @@ mod health;
 mod history;
 mod link;
 mod lists;
+mod open;
 mod pack;
 mod scripts;
 mod verdict;
@@ -36,12 +64,8 @@ use super::{
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::time::Timestamp;
-use address::Address;
 use expected::Expected;
-use link::{CallError, Link, UseFor};
-
-/// Raised when keys or values change their form.
-const SCHEMA: u64 = 2;
+use link::{CallError, Link};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisOptions {
@@ -76,69 +100,6 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Connects and compares the store's partition count, or makes it. `url`: `redis://`, `rediss://`,
-    /// `redis+sentinel://host:26379,.../service/0`, `redis+cluster://host:6379,...`. Must run on the
-    /// runtime that lives as long as the store.
-    pub async fn open(
-        url: &str,
-        partitions: u16,
-        options: RedisOptions,
-    ) -> Result<Self, StoreError> {
-        shape::check_partitions(partitions)?;
-        if options.prefix.contains(['{', '}']) {
-            return Err(StoreError::Mismatch(format!(
-                "the prefix of Redis keys is {:?}, expected one without braces: they would change \
-                 where a partition lies",
-                options.prefix
-            )));
-        }
-        let address = Address::parse(url, &options)?;
-        if address.is_cluster() && options.min_replicas > 0 {
-            return Err(StoreError::Mismatch(
-                "min_replicas cannot be asked of a Redis Cluster, expected 0".to_owned(),
-            ));
-        }
-        let store = Self {
-            writes: Link::new(address.clone(), UseFor::Writes, options.deadline),
-            reads: Link::new(address, UseFor::Reads, options.deadline),
-            partitions,
-            options,
-        };
-        store.check_made_for(partitions).await?;
-        Ok(store)
-    }
-
-    async fn check_made_for(&self, partitions: u16) -> Result<(), StoreError> {
-        let key = format!("{}:meta", self.options.prefix);
-        for (field, value) in [("partitions", u64::from(partitions)), ("schema", SCHEMA)] {
-            let mut set = redis::cmd("HSETNX");
-            set.arg(&key).arg(field).arg(value);
-            let _: i64 = self.writes.call(&set).await.map_err(CallError::on_read)?;
-        }
-        let mut get = redis::cmd("HMGET");
-        get.arg(&key).arg("partitions").arg("schema");
-        let (found, schema): (String, u64) =
-            self.writes.call(&get).await.map_err(CallError::on_read)?;
-        if schema != SCHEMA {
-            let whose = if schema > SCHEMA {
-                "a newer"
-            } else {
-                "an earlier"
-            };
-            return Err(StoreError::Mismatch(format!(
-                "{key} in Redis was made by {whose} securitybot (schema {schema}, this version \
-                 reads {SCHEMA})"
-            )));
-        }
-        if found != partitions.to_string() {
-            return Err(StoreError::Mismatch(format!(
-                "{key} in Redis was made with {found} partitions, the configuration says \
-                 {partitions}; the number is fixed when a store is made"
-            )));
-        }
-        Ok(())
-    }
-
     fn prefix(&self, partition: u16) -> String {
         format!("{}:{{p{partition}}}:", self.options.prefix)
     }

@@ -1,12 +1,12 @@
 //! A damaged value never stops what stands beside it, takes no memory it has not got, and is written over.
-//! What there is of it goes to whoever decodes it; that ends in a page (`tests/durable_shell.rs`).
+//! What there is of it goes to whoever decodes it; that ends in a page (`ends.rs`).
 
 use securitybot::actors::checkpoint::{self, Unreadable};
 use securitybot::core::ids::{AggregateKey, CaseId};
 use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::store::redis::RedisStore;
 use securitybot::store::{
-    Accept, Batch, Commit, Head, Mark, QueuedAlert, Retention, RowQuery, Store, StoreError, Write,
+    Accept, Batch, Commit, Mark, QueuedAlert, Retention, RowQuery, Store, StoreError, Write,
     WriteError, journal,
 };
 
@@ -246,7 +246,30 @@ async fn a_damaged_chunk_of_the_journal_is_named_and_commits_go_on() {
         let records = store.journal(0, n, 9).await.unwrap();
         assert_eq!(journal::verify(&claim.head, &records), Ok(after));
     }
-    assert_ne!(store.journal_ends(0).await.unwrap().0, Head::default());
+    // What is older than the retention goes all the same, but for the journal.
+    let later = now().after(TTL * 100);
+    let keep = Retention {
+        now: later,
+        journal_before: later,
+        journal_through: u64::MAX,
+        cases_before: now(),
+    };
+    let _: i64 = call(&server, &[b"DEL", key]).await;
+    let _: String = call(&server, &[b"XADD", key, b"1-0", b"d", &damages[0]]).await;
+    // More than one call lets go.
+    let spans = b"chunk:{p0}:mx";
+    for span in [b"1", b"2", b"3", b"4"] {
+        let _: i64 = call(&server, &[b"ZADD", spans, span, span]).await;
+    }
+    let why = loop {
+        match store.trim(0, &keep).await {
+            Ok(more) => assert!(more, "it trimmed a journal that cannot be read"),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(why.contains("chunk:{p0}:j"), "{why}");
+    let left: i64 = call(&server, &[b"ZCARD", spans]).await;
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@
 //!
 //! | key | what | written by | read by |
 //! |---|---|---|---|
-//! | `lease` | hash: `node`, `until`, `epoch`; `head` and `anchor` of the journal (`{seq} {hash}`); `cases_kept` | lease, commit, forget, trim | all of them, journal |
+//! | `lease` | hash: `node`, `until`, `epoch`; `head` and `anchor` of the journal (`{seq} {hash}`); `cases_kept` | lease, commit, forget, trim | all of these, journal |
 //! | `agg` | hash by name: the guard, the state packed | commit, trim | load |
 //! | `ver` | hash by name: the version that commits compare | commit, trim | commit, load, due |
 //! | `due` | sorted set of names by time | commit | due, trim |
@@ -24,7 +24,7 @@
 //! | `j` | stream, the id's first part is a chunk's last record: `d`, a chunk of up to 64 records (`chunk.rs`), packed | commit, forget | journal, timeline |
 //! | `t` | hash by the case's 16 bytes: the numbers of its records in `j`, divided by spaces | commit, forget | timeline |
 //! | `tl:{case}` | list of its records that `j` has let go, chunks of one | forget, trim | timeline |
-//! | `r:{collection}` | hash by id: time, expiry, entries; the body packed | commit, put, trim | rows, all of these |
+//! | `r:{collection}` | hash by id: time, expiry, entries; the body packed | commit, put, trim | all of these, rows, forget |
 //! | `ra:{collection}` | sorted set of ids by time | as `r:` | rows |
 //! | `i:{collection}:{entry}` | sorted set by time of the ids with an entry (`!field=value`, `.field=value`) of many rows | as `r:` | rows, count, trim |
 //! | `x:{collection}` | hash by entry of few rows: references (`index.lua`), or `Z`: there is an `i:` | as `r:` | rows, count |
@@ -354,8 +354,11 @@ impl Store for RedisStore {
             .run(&scripts::TRIM, &cmd)
             .await
             .map_err(CallError::on_read)?;
-        // Cases before the journal: a dropped case's records need not be moved.
-        Ok(self.forget(partition, keep).await? || more == 1)
+        if more == 1 {
+            return Ok(true);
+        }
+        // The journal last: a dropped case's records need not be moved, and a damaged one keeps nothing else.
+        self.forget(partition, keep).await
     }
 
     async fn health(&self) -> Health {

@@ -92,14 +92,11 @@ if #cases > 0 then
 end
 local groups = {}
 for _ = 1, count() do
-  local collection, ids, rows = arg(), take(count()), {}
-  for i = 1, #ids do
-    rows[ids[i]] = arg()
-    if rows[ids[i]] == '' then
-      rows[ids[i]] = false
-    end
+  local collection = arg()
+  for _, id in ipairs(take(count())) do
+    local value = arg()
+    change(groups, collection, id, value ~= '' and value)
   end
-  groups[collection] = { ids = ids, rows = rows }
 end
 change_rows(groups)
 redis.call('HSET', KEYS[1], 'head', arg())

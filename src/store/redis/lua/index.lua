@@ -100,7 +100,20 @@ local function change_small(collection, added, removed)
   call('HDEL', small, hdel)
 end
 
--- By collection: `ids`, and in `rows` by id the value, or false to delete.
+-- Notes a row's next value, or false to delete it, for `change_rows`; the last one counts. By collection:
+-- `ids` in order, `rows` by id.
+local function change(groups, collection, id, value)
+  local group = groups[collection]
+  if not group then
+    group = { ids = {}, rows = {} }
+    groups[collection] = group
+  end
+  if group.rows[id] == nil then
+    group.ids[#group.ids + 1] = id
+  end
+  group.rows[id] = value
+end
+
 local function change_rows(groups)
   for collection, group in pairs(groups) do
     local values, times = P .. 'r:' .. collection, P .. 'ra:' .. collection

@@ -33,19 +33,10 @@ for _, span in ipairs(redis.call('ZRANGEBYSCORE', P .. 'mx', '-inf', current, 'L
 end
 
 local rows = redis.call('ZRANGEBYSCORE', P .. 'rx', '-inf', '(' .. now, 'LIMIT', 0, PIECE)
-local function drop(groups, collection, id)
-  local group = groups[collection]
-  if not group then
-    group = { ids = {}, rows = {} }
-    groups[collection] = group
-  end
-  group.ids[#group.ids + 1] = id
-  group.rows[id] = false
-end
 local expired = {}
 for _, member in ipairs(rows) do
   local gap = string.find(member, '\0', 1, true)
-  drop(expired, string.sub(member, 1, gap - 1), string.sub(member, gap + 1))
+  change(expired, string.sub(member, 1, gap - 1), string.sub(member, gap + 1), false)
 end
 change_rows(expired)
 if #rows == PIECE then
@@ -63,8 +54,8 @@ for _, id in ipairs(closed) do
   local resolved = redis.call('HEXISTS', P .. 'r:escalations', id) == 0
     or redis.call('ZSCORE', P .. 'i:escalations:!state=resolved', id)
   if resolved and not redis.call('ZSCORE', P .. 'due', escalation) then
-    drop(gone, 'cases', id)
-    drop(gone, 'escalations', id)
+    change(gone, 'cases', id, false)
+    change(gone, 'escalations', id, false)
     names[#names + 1] = escalation
     redis.call('DEL', P .. 'tl:' .. id)
   else

@@ -77,6 +77,49 @@ async fn records_beyond_the_journals_head_give_way_to_the_next_commit() {
     }
 }
 
+#[tokio::test]
+async fn a_list_shows_no_row_that_says_something_else_than_was_asked_for() {
+    let server = RedisServer::start();
+    let store = open(&server, options("stale")).await;
+    let row = |nth: i64, state: &str| {
+        RowChange::Put(Row {
+            collection: Collection::Cases,
+            id: format!("case-{nth}"),
+            at: Timestamp::from_millis(now().as_millis() + nth),
+            fields: vec![("state", state.to_owned())],
+            body: "{}".to_owned(),
+            expires: None,
+        })
+    };
+    let mut rows: Vec<RowChange> = (0..8).map(|nth| row(nth, "asked")).collect();
+    rows.push(row(8, "closed"));
+    store.put_rows(0, &rows, false).await.unwrap();
+    // The newest two were closed, as far as their values; the index does not know it.
+    let closes = "for _, id in ipairs({'case-6', 'case-7'}) do \
+        redis.call('HSET', KEYS[1], id, redis.call('HGET', KEYS[1], 'case-8')) end return 1";
+    let _: i64 = raw(&server, &["EVAL", closes, "1", "stale:{p0}:r:cases"]).await;
+
+    let mut query = RowQuery {
+        collection: Collection::Cases,
+        fields: vec![("state", "asked".to_owned())],
+        since: None,
+        until: None,
+        limit: 2,
+        cursor: None,
+    };
+    let mut listed = Vec::new();
+    loop {
+        let page = store.rows(&query).await.unwrap();
+        listed.extend(page.rows.into_iter().map(|row| row.id));
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    let open: Vec<_> = (0..6).rev().map(|nth| format!("case-{nth}")).collect();
+    assert_eq!(listed, open);
+}
+
 const SOURCE: &str = "source/http";
 
 fn home(name: &str) -> AggregateKey {

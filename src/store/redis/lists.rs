@@ -68,16 +68,25 @@ impl RedisStore {
                 .run(&scripts::ROWS, &cmd)
                 .await
                 .map_err(CallError::on_read)?;
+            let full = found.len() == most - rows.len();
+            let (mut last, mut stale) = (None, false);
             for (id, value) in &found {
-                rows.push(format::read_row(query.collection, id, value)?);
+                let row = format::read_row(query.collection, id, value)?;
+                last = Some(Place::of(&row));
+                // Half a commit can leave an index that says what the row does not say any more, or not yet.
+                match query.fields.iter().all(|field| row.fields.contains(field)) {
+                    true => rows.push(row),
+                    false => stale = true,
+                }
             }
-            let Ok(at) = at.parse::<i64>() else {
-                return Ok(rows);
+            place = match at.parse::<i64>() {
+                Ok(at) => Some(Place {
+                    at: Timestamp::from_millis(at),
+                    id,
+                }),
+                Err(_) if full && stale => last,
+                Err(_) => return Ok(rows),
             };
-            place = Some(Place {
-                at: Timestamp::from_millis(at),
-                id,
-            });
         }
     }
 }

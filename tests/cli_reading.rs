@@ -131,3 +131,21 @@ the journal is whole
         "{failure}"
     );
 }
+
+#[test]
+fn a_look_before_the_first_start_is_good_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config.toml");
+    std::fs::copy(shipped, folder.path().join("config.toml")).unwrap();
+    let look = std::process::Command::new(env!("CARGO_BIN_EXE_securitybot"))
+        .args(["check", "--live"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&look.stdout);
+    assert!(look.status.success(), "{said}");
+    assert!(said.contains("to be made at the first start"), "{said}");
+    assert!(said.contains("pager log: good"), "{said}");
+    let there: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(there.len(), 1, "{there:?}");
+}

@@ -2,15 +2,17 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{self, Api, ApiCommand, Args, Command, Failure, JournalCommand};
 use crate::clock::Clock;
-use crate::config::{Config, Log, LogFormat};
+use crate::config::{Config, Log, LogFormat, StoreKind};
 use crate::plugins::Health;
 use crate::plugins::chat::Chat;
-use crate::store::{Head, JournalRow, journal};
+use crate::store::memory::MemoryStore;
+use crate::store::{Head, JournalRow, Store, journal};
 
 use super::{StartError, plugins, readiness, server};
 
@@ -65,20 +67,7 @@ fn refused(error: StartError) -> Failure {
 async fn check_live(config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
     let clock = Clock::system();
     let now = plugins::now_of(&clock);
-    let store = plugins::store(config).await.map_err(refused)?;
-    let health = store.health().await;
-    let problem = health
-        .failing
-        .into_iter()
-        .chain(health.degraded)
-        .collect::<Vec<_>>()
-        .join("; ");
-    let store_health = if problem.is_empty() {
-        Health::Good
-    } else {
-        Health::Degraded(problem)
-    };
-    let mut found = vec![(format!("store {}", store.kind()), store_health)];
+    let (store, mut found) = store_as_it_is(config).await?;
     let slack = super::slack(config, &store, &now);
     if let Some(slack) = &slack {
         let health = readiness::ask(slack.health()).await;
@@ -96,6 +85,28 @@ async fn check_live(config: &Config, out: &mut dyn Write) -> Result<(), Failure>
         ));
     }
     cli::report_live(&found, out)
+}
+
+/// The store and how it is. Before the first start there is no file, and a look makes none.
+async fn store_as_it_is(
+    config: &Config,
+) -> Result<(Arc<dyn Store>, Vec<(String, Health)>), Failure> {
+    let is_new =
+        matches!(config.store.kind, StoreKind::Sqlite) && !plugins::database(config).exists();
+    if is_new {
+        let store = Arc::new(MemoryStore::new(config.store.partitions));
+        let name = "store sqlite (to be made at the first start)".to_owned();
+        return Ok((store, vec![(name, Health::Good)]));
+    }
+    let store = plugins::store(config).await.map_err(refused)?;
+    let health = store.health().await;
+    let problems: Vec<_> = health.failing.into_iter().chain(health.degraded).collect();
+    let health = match problems.is_empty() {
+        true => Health::Good,
+        false => Health::Degraded(problems.join("; ")),
+    };
+    let name = format!("store {}", store.kind());
+    Ok((store, vec![(name, health)]))
 }
 
 fn start_log(log: &Log) {

@@ -1,7 +1,7 @@
 //! From config to the outside systems: the one place that names concrete plugins and stores.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,11 +71,16 @@ pub async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         .map_err(|error| StartError::Store(error.to_string()))
 }
 
+/// Where SQLite keeps everything.
+pub fn database(config: &Config) -> PathBuf {
+    config.server.data_dir.join("securitybot.db")
+}
+
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     let partitions = config.store.partitions;
     match &config.store.kind {
         StoreKind::Sqlite => {
-            let path = config.server.data_dir.join("securitybot.db");
+            let path = database(config);
             Ok(Arc::new(SqliteStore::open(&path, partitions)?))
         }
         StoreKind::Redis {

@@ -219,14 +219,12 @@ async fn a_damaged_chunk_of_the_journal_is_named_and_commits_go_on() {
     let store = open(&server, options("chunk")).await;
     write(&store, 0, 1).await.unwrap();
     let key = b"chunk:{p0}:j";
-    let found: Vec<(String, (String, Vec<u8>))> =
-        call(&server, &[b"XRANGE", key, b"-", b"+"]).await;
-    let whole = &found[0].1.1;
-    let damages = damages(whole);
+    let found: Vec<Vec<u8>> = call(&server, &[b"HVALS", key]).await;
+    let damages = damages(&found[0]);
     for (n, damaged) in (1..).zip(&damages) {
         let _: i64 = call(&server, &[b"DEL", key]).await;
-        let id = format!("{n}-0");
-        let _: String = call(&server, &[b"XADD", key, id.as_bytes(), b"d", damaged]).await;
+        let id = n.to_string();
+        let _: i64 = call(&server, &[b"HSET", key, id.as_bytes(), damaged]).await;
         let why = store.journal(0, n - 1, 9).await.unwrap_err().to_string();
         assert!(why.contains("chunk:{p0}:j"), "{why}");
         let why = store.timeline(case()).await.unwrap_err().to_string();
@@ -255,7 +253,7 @@ async fn a_damaged_chunk_of_the_journal_is_named_and_commits_go_on() {
         cases_before: now(),
     };
     let _: i64 = call(&server, &[b"DEL", key]).await;
-    let _: String = call(&server, &[b"XADD", key, b"1-0", b"d", &damages[0]]).await;
+    let _: i64 = call(&server, &[b"HSET", key, b"1", &damages[0]]).await;
     // More than one call lets go.
     let spans = b"chunk:{p0}:mx";
     for span in [b"1", b"2", b"3", b"4"] {

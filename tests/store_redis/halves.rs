@@ -50,18 +50,15 @@ async fn records_beyond_the_journals_head_give_way_to_the_next_commit() {
     let claim = store.claim(0, "a", now(), TTL).await.unwrap();
     let (first, mut head) = batch(claim.epoch, &claim.head);
     store.write(&first).await.unwrap();
-    // Before, at and after where the next chunk lies; and one of which the stream knows only that it was.
-    for (strays, gone) in [
-        (&["2-0"][..], false),
-        (&["5-0", "9-0"], false),
-        (&["7-0"], true),
-    ] {
-        for stray in strays {
-            let _: String = raw(&server, &["XADD", "stray:{p0}:j", stray, "d", "stray"]).await;
-            if gone {
-                let _: i64 = raw(&server, &["XDEL", "stray:{p0}:j", stray]).await;
-            }
-        }
+    for _ in 0..3 {
+        let next = (head.seq + 1).to_string();
+        let _: i64 = raw(&server, &["HSET", "stray:{p0}:j", &next, "stray"]).await;
+        let _: i64 = raw(&server, &["ZADD", "stray:{p0}:jf", &next, &next]).await;
+        let records = store.journal(0, 0, 9).await.unwrap();
+        assert_eq!(
+            journal::verify(&Head::default(), &records),
+            Ok(head.clone())
+        );
         let records = ["{\"a\":1}", "{\"b\":2}"].map(|body| (None, now(), body.to_owned()));
         let (rows, after) = journal::chain(&head, records);
         let (mut next, _) = batch(claim.epoch, &head);
@@ -244,6 +241,70 @@ fn number(rest: &mut &[u8], mark: u8) -> usize {
     number
 }
 
+/// Makes the server hold what these commands made, and nothing else.
+async fn replay(server: &RedisServer, commands: &[Vec<Vec<u8>>]) {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut whole = redis::pipe();
+    whole.cmd("FLUSHALL");
+    for words in commands {
+        whole.cmd(std::str::from_utf8(&words[0]).unwrap());
+        for word in &words[1..] {
+            whole.arg(word);
+        }
+    }
+    let () = whole.exec_async(&mut connection).await.unwrap();
+}
+
+/// Redis keeps the whole commands of a commit that was cut in its file, and counts them when it loads the file
+/// once more: before all that was done since, as if they had never been there.
+#[tokio::test]
+async fn a_beginning_of_a_lost_commit_that_comes_back_later_changes_nothing_done_since() {
+    let server = RedisServer::start();
+    let store = open(&server, options("back")).await;
+    write(&store, [accept(1, "first", false)], 1).await.unwrap();
+    let before = appended(&server);
+    let accepts = [accept(2, "second", false), accept(3, "third", false)];
+    let lost = take(0, "escalation/lost").into_iter().chain(accepts);
+    write(&store, lost, 70).await.unwrap();
+    let lost = appended(&server).split_off(before.len());
+
+    replay(&server, &before).await;
+    let from = appended(&server).len();
+    write(&store, [accept(2, "third", false)], 1).await.unwrap();
+    write(&store, take(0, "escalation/one"), 2).await.unwrap();
+    write(&store, [accept(3, "fourth", false)], 1)
+        .await
+        .unwrap();
+    let since = appended(&server).split_off(from);
+
+    for cut in 0..=lost.len() {
+        let file = [&before[..], &lost[..cut], &since].concat();
+        replay(&server, &file).await;
+        let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+        let records = store.journal(0, 0, 99).await.unwrap();
+        assert_eq!(records.len(), 5, "{cut}");
+        let verified = journal::verify(&Head::default(), &records);
+        assert_eq!(verified, Ok(claim.head), "{cut}");
+        assert_eq!(store.timeline(case()).await.unwrap(), records, "{cut}");
+
+        let found = store.load(&alice()).await.unwrap().unwrap();
+        let stands = (found.version, found.state.as_str());
+        assert_eq!(stands, (1, "has the first alert"), "{cut}");
+        let due = store.due(0, now(), 9).await.unwrap();
+        assert!(
+            due.iter().any(|due| due.key.name == "escalation/one"),
+            "{cut}"
+        );
+        let queued = store.queued(&home(SOURCE), 0, 9).await.unwrap();
+        let bodies: Vec<_> = queued.iter().map(|alert| alert.body.as_str()).collect();
+        assert_eq!(bodies, ["third", "fourth"], "{cut}");
+        write(&store, take(1, "escalation/two"), 2).await.unwrap();
+        let records = store.journal(0, 0, 99).await.unwrap();
+        assert!(journal::verify(&Head::default(), &records).is_ok(), "{cut}");
+    }
+}
+
 #[tokio::test]
 async fn every_beginning_of_a_commit_is_gone_on_from_and_loses_no_alert() {
     let server = RedisServer::start();
@@ -256,17 +317,7 @@ async fn every_beginning_of_a_commit_is_gone_on_from_and_loses_no_alert() {
     let all = appended(&server);
     let mut states = BTreeSet::new();
     for cut in before..=all.len() {
-        let client = redis::Client::open(server.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let mut whole = redis::pipe();
-        whole.cmd("FLUSHALL");
-        for words in &all[..cut] {
-            whole.cmd(std::str::from_utf8(&words[0]).unwrap());
-            for word in &words[1..] {
-                whole.arg(word);
-            }
-        }
-        let () = whole.exec_async(&mut connection).await.unwrap();
+        replay(&server, &all[..cut]).await;
         let last = all[cut - 1].iter().take(2);
         let words: Vec<_> = last.map(|word| String::from_utf8_lossy(word)).collect();
         states.insert(goes_on(&store, &format!("cut after {}", words.join(" "))).await);

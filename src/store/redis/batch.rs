@@ -33,11 +33,13 @@ pub(super) fn batch<'a>(cmd: &mut Cmd, batch: &'a Batch, expected: &Expected<'a>
     if expected.contradictory {
         return;
     }
-    cmd.arg(batch.journal.len().div_ceil(chunk::MOST));
-    for records in batch.journal.chunks(chunk::MOST) {
-        let last = records.last().map_or(0, |record| record.seq);
-        cmd.arg(format!("{last}-0")).arg(chunk::encode(records));
-    }
+    match batch.journal.first() {
+        Some(first) => {
+            let chunk = chunk::encode(&batch.journal);
+            cmd.arg(1).arg(first.seq).arg(chunk)
+        }
+        None => cmd.arg(0),
+    };
     let mut calls = Calls::default();
     aggregates(&mut calls, batch);
     let taken = queues(&mut calls, batch);

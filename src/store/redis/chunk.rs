@@ -6,9 +6,6 @@ use crate::core::ids::CaseId;
 use crate::core::time::Timestamp;
 use crate::store::JournalRow;
 
-/// At most this many records in one chunk: who wants one record of a case reads its chunk.
-pub(super) const MOST: usize = 64;
-
 /// A record's flags: it is about a case; its hash is a SHA-256 in hex, kept as its 32 bytes.
 const HAS_CASE: u8 = 1;
 const HAS_DIGEST: u8 = 2;

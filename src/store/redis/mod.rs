@@ -21,7 +21,7 @@
 //! | `q:{source}` | hash by number: the receiver, the alert packed | commit | queue, queued |
 //! | `m:{source}` | hash by 16 bytes of the identity's hash: when the mark expires (8 bytes), 16 bytes of the body's hash | commit, trim | commit, trim |
 //! | `mx`, `mx:{span}` | sorted set of spans of 2^20 ms; of each a list: 16 bytes of an identity, its source | commit, trim | trim |
-//! | `j` | stream, the id's first part is a chunk's last record: `d`, a chunk of up to 64 records (`chunk.rs`), packed | commit, forget | journal, timeline |
+//! | `j`, `jf` | hash by its first record's number: a batch's records as a chunk (`chunk.rs`), packed; sorted set of these numbers | commit, forget | journal, timeline |
 //! | `t` | hash by the case's 16 bytes: the numbers of its records in `j`, divided by spaces | commit, forget | timeline |
 //! | `tl:{case}` | list of its records that `j` has let go, chunks of one | forget, trim | timeline |
 //! | `r:{collection}` | hash by id: time, expiry, entries; the body packed | commit, put, trim | all of these, rows, forget |
@@ -32,10 +32,13 @@
 //!
 //! # Half a commit
 //!
-//! A Redis that lost the end of its append-only file twice can have applied the beginning of a commit's
-//! writes. `commit.lua` and `batch.rs` order them so that any beginning can be gone on from: the journal
-//! first and its head last, the time a newborn wakes before its state, states before what they took
-//! leaves its queue, alerts before their marks.
+//! An append-only file that ends within a commit is cut by Redis behind the last whole command, and the
+//! commit counts for nothing. But what is there of it stays in the file, before all that comes later, and
+//! counts when the file is loaded once more ("MULTI calls can not be nested" in Redis's log). So whatever
+//! a commit writes must be right also if the beginning of one that never was comes before it, or after it:
+//! nothing is appended under a number that must rise, what is written is written whole, and the order is
+//! the journal first and its head last, the time a newborn wakes before its state, states before what they
+//! took leaves its queue, alerts before their marks.
 
 mod address;
 mod batch;

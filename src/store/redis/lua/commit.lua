@@ -47,22 +47,14 @@ if look then
   return { versions, nexts, marks }
 end
 
--- From here on nothing can be refused, and nothing may fail. The order is for a twice cut append-only file,
--- which can hold any beginning of a commit: the journal first and its head last, states before what they
--- took leaves its queue, alerts before the marks that say that they were accepted. Records beyond the head
--- were never answered for, and go.
-local journal, beyond = P .. 'j', string.match(head, '^%d+') .. '-1'
-for _, stray in ipairs(redis.call('XRANGE', journal, beyond, '+')) do
-  redis.call('XDEL', journal, stray[1])
-end
-for _ = 1, count() do
-  local id, chunk = arg(), arg()
-  local added = redis.pcall('XADD', journal, id, 'd', chunk)
-  if type(added) == 'table' and added.err then
-    -- The stream remembers the number of one that went.
-    redis.call('XSETID', journal, beyond)
-    redis.call('XADD', journal, id, 'd', chunk)
-  end
+-- From here on nothing can be refused, and nothing may fail. The order is for a cut append-only file (see
+-- mod.rs): the journal first and its head last, states before what they took leaves its queue, alerts before
+-- the marks that say that they were accepted. What half a commit left of the journal has the number that the
+-- next one's records begin with, and is overwritten by them.
+if count() == 1 then
+  local first, chunk = arg(), arg()
+  redis.call('HSET', P .. 'j', first, chunk)
+  redis.call('ZADD', P .. 'jf', first, first)
 end
 for _ = 1, count() do
   local command, key, size = arg(), P .. arg(), count()

@@ -56,6 +56,10 @@ local function flush(command, lists)
     call(command, key, list)
   end
 end
+-- The first record of the chunk that holds this one.
+local function chunk_of(seq)
+  return redis.call('ZREVRANGEBYSCORE', P .. 'jf', seq, '-inf', 'LIMIT', 0, 1)[1]
+end
 local function hmget(key, fields)
   local size = #fields
   if size == 0 then

@@ -22,5 +22,13 @@ for _ = 1, count() do
   end
 end
 redis.call('HSET', KEYS[1], 'anchor', anchor)
-redis.call('XTRIM', P .. 'j', 'MINID', string.match(anchor, '^%d+') .. '-1')
+-- The chunk that holds the next record stays whole.
+local kept = chunk_of(string.format('%.0f', tonumber(string.match(anchor, '^%d+')) + 1))
+if kept then
+  local gone = redis.call('ZRANGEBYSCORE', P .. 'jf', '-inf', '(' .. kept)
+  if gone[1] then
+    call('HDEL', P .. 'j', gone)
+    redis.call('ZREMRANGEBYSCORE', P .. 'jf', '-inf', '(' .. kept)
+  end
+end
 return 1

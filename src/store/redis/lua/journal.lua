@@ -1,5 +1,4 @@
 -- The chunks that hold the records above a number: the first and the last number meant, the chunks.
--- A chunk's id in the stream is its last record's number.
 local after, limit = tonumber(arg()), tonumber(arg())
 local ends = redis.call('HMGET', KEYS[1], 'head', 'anchor')
 local head = tonumber(string.match(ends[1] or '0 ', '^%d+'))
@@ -9,15 +8,10 @@ local last = math.min(head, from + limit - 1)
 if from > last then
   return { '1', '0', {} }
 end
-local chunks, whole = {}, false
 local first, till = string.format('%.0f', from), string.format('%.0f', last)
-for _, chunk in ipairs(redis.call('XRANGE', P .. 'j', first .. '-0', till .. '-0')) do
-  chunks[#chunks + 1] = chunk[2][2]
-  whole = chunk[1] == till .. '-0'
-end
-if not whole then
-  for _, chunk in ipairs(redis.call('XRANGE', P .. 'j', till .. '-1', '+', 'COUNT', 1)) do
-    chunks[#chunks + 1] = chunk[2][2]
-  end
+local begins = chunk_of(first) or first
+local chunks = {}
+for _, chunk in ipairs(hmget(P .. 'j', redis.call('ZRANGEBYSCORE', P .. 'jf', begins, till))) do
+  chunks[#chunks + 1] = chunk or ''
 end
 return { first, till, chunks }

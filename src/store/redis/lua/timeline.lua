@@ -5,10 +5,10 @@ local moved = redis.call('LRANGE', P .. 'tl:' .. case, 0, -1)
 local seqs = redis.call('HGET', P .. 't', packed) or ''
 local chunks, seen = {}, {}
 for seq in string.gmatch(seqs, '%d+') do
-  local chunk = redis.call('XRANGE', P .. 'j', seq .. '-0', '+', 'COUNT', 1)[1]
-  if chunk and not seen[chunk[1]] then
-    seen[chunk[1]] = true
-    chunks[#chunks + 1] = chunk[2][2]
+  local first = chunk_of(seq)
+  if first and not seen[first] then
+    seen[first] = true
+    chunks[#chunks + 1] = redis.call('HGET', P .. 'j', first) or ''
   end
 end
 return { moved, seqs, chunks }

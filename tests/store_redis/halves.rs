@@ -305,6 +305,42 @@ async fn a_beginning_of_a_lost_commit_that_comes_back_later_changes_nothing_done
     }
 }
 
+/// The same with a real file, cut in the middle of a command as a power loss can leave it.
+#[tokio::test]
+async fn after_a_cut_the_file_is_written_again_and_nothing_lost_comes_back() {
+    let mut server = RedisServer::start();
+    let store = open(&server, options("clean")).await;
+    write(&store, [accept(1, "first", false)], 1).await.unwrap();
+    write(&store, take(0, "escalation/lost"), 2).await.unwrap();
+    server.kill9();
+    let file = server.dir().join("appendonlydir/appendonly.aof.1.incr.aof");
+    let length = std::fs::metadata(&file).unwrap().len();
+    let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.set_len(length - 30).unwrap();
+
+    server.restart();
+    let until = tokio::time::Instant::now() + TTL;
+    while store.claim(0, "a", now(), TTL).await.is_err() {
+        assert!(tokio::time::Instant::now() < until, "it stays away");
+    }
+    write(&store, [accept(2, "second", false)], 1)
+        .await
+        .unwrap();
+    let info = async || raw::<String>(&server, &["INFO", "persistence"]).await;
+    while !info().await.contains("aof_rewrite_in_progress:0") {
+        assert!(tokio::time::Instant::now() < until, "it never ends");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    server.kill9();
+    server.restart();
+    let log = std::fs::read_to_string(server.dir().join("log")).unwrap();
+    assert!(log.contains("Truncating the AOF"), "{log}");
+    assert!(!log.contains("can not be nested"), "{log}");
+    let records = store.journal(0, 0, 9).await.unwrap();
+    assert_eq!(records.len(), 2);
+    assert!(store.load(&alice()).await.unwrap().is_none());
+}
+
 #[tokio::test]
 async fn every_beginning_of_a_commit_is_gone_on_from_and_loses_no_alert() {
     let server = RedisServer::start();

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::address::Address;
+use super::restarted::{self, Look};
 use super::scripts::Script;
 use crate::store::{StoreError, WriteError};
 
@@ -81,7 +82,7 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    async fn ask(&mut self, cmd: &Cmd) -> Result<Value, RedisError> {
+    pub(super) async fn ask(&mut self, cmd: &Cmd) -> Result<Value, RedisError> {
         match self {
             Self::One(connection) => cmd.query_async(connection).await,
             Self::Cluster(connection) => cmd.query_async(connection).await,
@@ -121,6 +122,8 @@ pub(super) struct Link {
     address: Address,
     use_for: UseFor,
     deadline: Duration,
+    /// Where it is noted which run of the server was looked at.
+    meta: String,
     /// Connections live where the store was opened, not in whatever worker happened to need one.
     home: tokio::runtime::Handle,
     live: Mutex<Live>,
@@ -131,14 +134,17 @@ struct Live {
     connection: Option<Connection>,
     /// Counts connections, so that a late failure of an old one does not end the new one.
     generation: u64,
+    /// The server was looked at through this connection.
+    looked: bool,
 }
 
 impl Link {
-    pub fn new(address: Address, use_for: UseFor, deadline: Duration) -> Self {
+    pub fn new(address: Address, use_for: UseFor, deadline: Duration, meta: String) -> Self {
         Self {
             address,
             use_for,
             deadline,
+            meta,
             home: tokio::runtime::Handle::current(),
             live: Mutex::default(),
         }
@@ -275,20 +281,29 @@ impl Link {
     async fn connection(&self, until: Instant) -> Result<(Connection, u64), CallError> {
         let connect = async {
             let mut live = self.live.lock().await;
-            if let Some(connection) = &live.connection {
+            if live.looked
+                && let Some(connection) = &live.connection
+            {
                 return Ok((connection.clone(), live.generation));
+            }
+            // Given up on the way, it is gone: a dead one must not be kept.
+            if let Some(mut connection) = live.connection.take() {
+                live.looked = self.look(&mut connection).await?;
+                live.connection = Some(connection.clone());
+                return Ok((connection, live.generation));
             }
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(self.deadline))
                 .set_response_timeout(None);
             let address = self.address.clone();
-            let fresh = self
+            let mut fresh = self
                 .home
                 .spawn(async move { address.connect(&config).await })
                 .await
                 .map_err(|e| e.to_string())?
                 .map_err(|e| e.to_string())?;
             live.generation += 1;
+            live.looked = self.look(&mut fresh).await?;
             live.connection = Some(fresh.clone());
             Ok((fresh, live.generation))
         };
@@ -298,6 +313,15 @@ impl Link {
             Ok(result) => result.map_err(failed),
             Err(_) => Err(failed(format!("no connection within {:?}", self.deadline))),
         }
+    }
+
+    async fn look(&self, connection: &mut Connection) -> Result<bool, String> {
+        if self.use_for != UseFor::Writes {
+            return Ok(true);
+        }
+        let look = restarted::look(connection, &self.meta).await;
+        look.map(|look| look == Look::Done)
+            .map_err(|error| error.to_string())
     }
 
     async fn forget(&self, generation: u64) {

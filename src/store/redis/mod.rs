@@ -6,7 +6,7 @@
 //!
 //! # Keys
 //!
-//! `{prefix}:meta` is the store's own: a hash of `partitions` and `schema`. All others follow a
+//! `{prefix}:meta` is the store's own: a hash of `partitions`, `schema` and `clean_run` (`restarted.rs`). All others follow a
 //! partition's prefix. Times are milliseconds since 1970, numbers decimal text, "packed" is
 //! `pack.rs`, the form of values `format.rs`. A script reads a value's head only; what is packed
 //! only the bot reads.
@@ -38,7 +38,8 @@
 //! a commit writes must be right also if the beginning of one that never was comes before it, or after it:
 //! nothing is appended under a number that must rise, what is written is written whole, and the order is
 //! the journal first and its head last, the time a newborn wakes before its state, states before what they
-//! took leaves its queue, alerts before their marks.
+//! took leaves its queue, alerts before their marks. And a server that was started anew is asked to write
+//! its file again (`restarted.rs`).
 
 mod address;
 mod batch;
@@ -51,6 +52,7 @@ mod link;
 mod lists;
 mod open;
 mod pack;
+mod restarted;
 mod scripts;
 mod verdict;
 

@@ -9,6 +9,11 @@ use crate::store::{StoreError, shape};
 /// Raised when keys or values change their form.
 const SCHEMA: u64 = 2;
 
+/// The store's own key.
+fn meta(options: &RedisOptions) -> String {
+    format!("{}:meta", options.prefix)
+}
+
 impl RedisStore {
     /// Connects and compares the store's partition count, or makes it. `url`: `redis://`, `rediss://`,
     /// `redis+sentinel://host:26379,.../service/0`, `redis+cluster://host:6379,...`. Must run on the
@@ -32,9 +37,11 @@ impl RedisStore {
                 "min_replicas cannot be asked of a Redis Cluster, expected 0".to_owned(),
             ));
         }
+        let meta = meta(&options);
+        let link = |use_for| Link::new(address.clone(), use_for, options.deadline, meta.clone());
         let store = Self {
-            writes: Link::new(address.clone(), UseFor::Writes, options.deadline),
-            reads: Link::new(address, UseFor::Reads, options.deadline),
+            writes: link(UseFor::Writes),
+            reads: link(UseFor::Reads),
             partitions,
             options,
         };
@@ -43,7 +50,7 @@ impl RedisStore {
     }
 
     async fn check_made_for(&self, partitions: u16) -> Result<(), StoreError> {
-        let key = format!("{}:meta", self.options.prefix);
+        let key = meta(&self.options);
         for (field, value) in [("partitions", u64::from(partitions)), ("schema", SCHEMA)] {
             let mut set = redis::cmd("HSETNX");
             set.arg(&key).arg(field).arg(value);

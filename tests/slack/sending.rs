@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use securitybot::core::conversation::Reply;
 use securitybot::core::time::Timestamp;
 use securitybot::plugins::Health;
 use securitybot::plugins::chat::{Chat, ChatError};
@@ -236,4 +237,37 @@ async fn the_directory_is_read_whole_without_bots_and_people_who_left() {
     assert_eq!(people[0].email.as_deref(), Some("alice@example.com"));
     assert_eq!(people[0].time_zone.as_deref(), Some("Europe/Berlin"));
     assert_eq!(people[2].time_zone, None);
+}
+
+#[actix_web::test]
+async fn a_wait_that_slack_asks_for_is_kept_by_hints_and_new_sockets_too() {
+    let bot = Bot::new();
+    let opening = "apps.connections.open";
+    bot.fake.mode(opening, Mode::RateLimited(3), usize::MAX);
+    bot.start();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // Both connections may be on their way when the first is refused.
+    let calls = bot.fake.calls(opening).len();
+    assert!((1..=2).contains(&calls), "{calls} calls within the wait");
+    bot.fake.state().modes.clear();
+    let fake = bot.fake.clone();
+    tokio::task::spawn_blocking(move || fake.wait_connected(1))
+        .await
+        .unwrap();
+
+    let alice = identity("UALICE");
+    bot.slack.send(&alice, "k", &asked()).await.unwrap();
+    let message = bot.fake.message_to("UALICE", "web-3");
+    let hint = "chat.postEphemeral";
+    bot.fake.mode(hint, Mode::RateLimited(30), 1);
+    for _ in 0..3 {
+        let refused = Reply::AlreadyAnswered;
+        bot.inbox.replies.lock().unwrap().push(refused);
+        let (fake, click) = (bot.fake.clone(), bot.fake.click("UBOB", &message, "no"));
+        tokio::task::spawn_blocking(move || fake.acknowledged(&click))
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(bot.fake.calls(hint).len(), 1);
 }

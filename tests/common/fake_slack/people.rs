@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{FakeSlack, TEAM};
+use super::{FakeSlack, State, TEAM};
 
 impl FakeSlack {
     pub fn add_user(&self, id: &str, name: &str, email: &str) {
@@ -85,19 +85,17 @@ impl FakeSlack {
             })
             .find(|(_, button)| button["action_id"] == action)
             .unwrap_or_else(|| panic!("no button {action} on {stored:#}"));
-        let at = state.ts();
-        json!({
-            "type": "block_actions", "team": { "id": TEAM }, "user": { "id": user, "team_id": TEAM },
-            "container": {
-                "type": "message", "message_ts": message["ts"], "channel_id": message["channel"],
-            },
-            "channel": { "id": message["channel"] },
-            "trigger_id": state.trigger(),
-            "actions": [{
-                "type": button["type"], "action_id": action, "block_id": block_id, "value": button["value"],
-                "action_ts": at,
-            }],
-        })
+        press(&mut state, user, message, &block_id, &button, action)
+    }
+
+    /// What Slack tells of a button that the person saw a while ago, whatever has become of it.
+    /// The envelope and the trigger.
+    pub fn press(&self, user: &str, message: &Value, button: &Value) -> (String, String) {
+        let action = button["action_id"].as_str().unwrap();
+        let block = json!("answer");
+        let payload = press(&mut self.state(), user, message, &block, button, action);
+        let trigger = payload["trigger_id"].as_str().unwrap().to_owned();
+        (self.envelope("interactive", payload), trigger)
     }
 
     /// Picks a person in a message's select.
@@ -121,13 +119,7 @@ impl FakeSlack {
 
     /// Fills fields in, presses the submit button, and gives what the person sees: the acknowledgement's payload.
     pub fn fill_in(&self, user: &str, view: &Value, fields: &[(&str, &str)]) -> Value {
-        let mut sent = view.clone();
-        sent["state"] = json!({ "values": values(view, fields) });
-        let payload = json!({
-            "type": "view_submission", "team": { "id": TEAM }, "user": { "id": user, "team_id": TEAM },
-            "trigger_id": self.state().trigger(), "view": sent,
-        });
-        let id = self.envelope("interactive", payload);
+        let id = self.send_form(user, view, fields);
         let answer = self.acknowledged(&id);
         // What stands at a field that the form does not have is shown to nobody.
         for field in answer["errors"].as_object().into_iter().flatten() {
@@ -135,6 +127,17 @@ impl FakeSlack {
             assert!(is_shown, "an error at {field:?}, which is not in {view:#}");
         }
         answer
+    }
+
+    /// The same without waiting for what becomes of it: the envelope's id.
+    pub fn send_form(&self, user: &str, view: &Value, fields: &[(&str, &str)]) -> String {
+        let mut sent = view.clone();
+        sent["state"] = json!({ "values": values(view, fields) });
+        let payload = json!({
+            "type": "view_submission", "team": { "id": TEAM }, "user": { "id": user, "team_id": TEAM },
+            "trigger_id": self.state().trigger(), "view": sent,
+        });
+        self.envelope("interactive", payload)
     }
 
     /// Fills in the reason form of a page.
@@ -152,6 +155,29 @@ impl FakeSlack {
     pub fn submit_push(&self, user: &str, view: &Value, why: &str) -> Value {
         self.fill_in(user, view, &[("why", why), ("factor", "push")])
     }
+}
+
+fn press(
+    state: &mut State,
+    user: &str,
+    message: &Value,
+    block_id: &Value,
+    button: &Value,
+    action: &str,
+) -> Value {
+    let at = state.ts();
+    json!({
+        "type": "block_actions", "team": { "id": TEAM }, "user": { "id": user, "team_id": TEAM },
+        "container": {
+            "type": "message", "message_ts": message["ts"], "channel_id": message["channel"],
+        },
+        "channel": { "id": message["channel"] },
+        "trigger_id": state.trigger(),
+        "actions": [{
+            "type": button["type"], "action_id": action, "block_id": block_id, "value": button["value"],
+            "action_ts": at,
+        }],
+    })
 }
 
 fn inputs(view: &Value) -> impl Iterator<Item = &Value> {

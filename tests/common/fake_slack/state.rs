@@ -17,11 +17,44 @@ pub enum Mode {
     Status(u16),
     /// `{"ok": false, "error": ...}`.
     Refused(String),
+    /// Not taken, and the line is cut.
+    CutBeforeApplying,
     /// Taken, and the answer is cut off.
     CutAfterApplying,
     /// Taken, and never answered.
     Hang,
 }
+
+/// How envelopes go out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    #[default]
+    Once,
+    /// Each to two connections, or twice to one.
+    Twice,
+    /// None, until they are let go in the wrong order.
+    Held,
+}
+
+/// One call as it came in.
+pub struct Seen<'a> {
+    pub method: &'a str,
+    pub arguments: &'a Value,
+    /// Whose direct channel it is about.
+    pub user: Option<&'a str>,
+    /// The channel it is about, by its id.
+    pub channel: Option<&'a str>,
+    /// What was answered, or would have been; `None`: it was not applied.
+    pub applied: Option<&'a Value>,
+    /// It was answered by 429 and this `Retry-After`.
+    pub asked_to_wait: Option<u64>,
+}
+
+/// Told of each call before its answer leaves.
+pub type Observer = Box<dyn Fn(&Seen<'_>) + Send>;
+
+/// Any method, in [`State::modes`].
+pub const ANY: &str = "*";
 
 /// A file on its way: a place was given, its bytes came, it was shared.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +84,11 @@ pub struct State {
     pub triggers: HashMap<String, (Instant, bool)>,
     /// Method and arguments, in order.
     pub calls: Vec<(String, Value)>,
+    /// By method, or [`ANY`].
     pub modes: HashMap<String, (Mode, usize)>,
+    /// Until when a method, or a channel's messages, were asked to wait: whoever comes before is refused again.
+    pub silent_until: HashMap<String, Instant>,
+    pub observer: Option<Observer>,
     /// When each channel last took a message: more than one a second is refused as Slack does.
     pub last_post: HashMap<String, Instant>,
     /// When messages were taken within the last minute, in all channels.
@@ -62,6 +99,8 @@ pub struct State {
     pub acknowledged: BTreeMap<String, Value>,
     /// How often each envelope went out.
     pub deliveries: BTreeMap<String, usize>,
+    pub delivery: Delivery,
+    held: Vec<String>,
     /// Connections that have said hello, newest last.
     pub sockets: Vec<(u64, mpsc::UnboundedSender<String>)>,
     /// Every connection that ever was.
@@ -85,12 +124,16 @@ impl Default for State {
             triggers: HashMap::new(),
             calls: Vec::new(),
             modes: HashMap::new(),
+            silent_until: HashMap::new(),
+            observer: None,
             last_post: HashMap::new(),
             lately: VecDeque::new(),
             refused_429: 0,
             envelopes: Vec::new(),
             acknowledged: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            delivery: Delivery::Once,
+            held: Vec::new(),
             sockets: Vec::new(),
             connections: 0,
             users_page: 1_000,
@@ -177,6 +220,25 @@ impl State {
     }
 
     pub fn deliver(&mut self, id: &str) {
+        match self.delivery {
+            Delivery::Once => self.hand_out(id),
+            Delivery::Twice => {
+                self.hand_out(id);
+                self.hand_out(id);
+            }
+            Delivery::Held => self.held.push(id.to_owned()),
+        }
+    }
+
+    /// What was held back goes out, the newest first.
+    pub fn let_go(&mut self) {
+        self.delivery = Delivery::Once;
+        for id in std::mem::take(&mut self.held).into_iter().rev() {
+            self.hand_out(&id);
+        }
+    }
+
+    fn hand_out(&mut self, id: &str) {
         let envelope = self.envelopes.iter().find(|e| e["envelope_id"] == id);
         let Some(text) = envelope.map(Value::to_string) else {
             return;

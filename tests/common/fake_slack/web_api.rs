@@ -7,7 +7,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::{Map, Value, json};
 
 use super::rules::{check_blocks, check_home, check_view};
-use super::state::{File, Mode, State};
+use super::state::{ANY, File, Mode, Seen, State};
 use super::{APP_TOKEN, BOT_TOKEN, Shared, TEAM, error, ok};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -47,31 +47,23 @@ async fn call(
         .or(arguments["token"].as_str())
         .unwrap_or_default()
         .to_owned();
-    let mode = begin(&mut shared.state.lock().unwrap(), &method, &arguments);
-    let refused = match &mode {
-        Some(Mode::RateLimited(wait)) => Some(limited(*wait)),
-        Some(Mode::Status(status)) => {
-            let status = actix_web::http::StatusCode::from_u16(*status).unwrap();
-            Some(HttpResponse::build(status).body("upstream trouble"))
-        }
-        Some(Mode::Refused(code)) => Some(HttpResponse::Ok().json(error(code))),
-        _ => None,
+    let (mode, answer) = {
+        let mut state = shared.state.lock().unwrap();
+        let mode = begin(&mut state, &method, &arguments);
+        let answer = decide(&mut state, &method, &arguments, &token, &origin, &mode);
+        observe(&state, &method, &arguments, &answer);
+        (mode, answer)
     };
-    if let Some(response) = refused {
-        shared.changed.notify_all();
-        return response;
-    }
-    let answer = answer(
-        &mut shared.state.lock().unwrap(),
-        &method,
-        &arguments,
-        &token,
-        &origin,
-    );
     shared.changed.notify_all();
     match (mode, answer) {
-        (_, Err(wait)) => limited(wait),
-        (Some(Mode::CutAfterApplying), _) => {
+        (_, Answer::Wait(wait)) => HttpResponse::TooManyRequests()
+            .insert_header(("Retry-After", wait.to_string()))
+            .json(error("ratelimited")),
+        (_, Answer::Trouble(status)) => {
+            let status = actix_web::http::StatusCode::from_u16(status).unwrap();
+            HttpResponse::build(status).body("upstream trouble")
+        }
+        (Some(Mode::CutAfterApplying | Mode::CutBeforeApplying), _) => {
             let cut = futures_util::stream::iter([
                 Ok(web::Bytes::from_static(b"{\"ok\":")),
                 Err(std::io::Error::other("cut")),
@@ -82,22 +74,94 @@ async fn call(
             tokio::time::sleep(Duration::from_secs(300)).await;
             HttpResponse::Ok().finish()
         }
-        (_, Ok(answer)) => HttpResponse::Ok().json(answer),
+        (_, Answer::Said(said) | Answer::Refused(said)) => HttpResponse::Ok().json(said),
+        (_, Answer::Nothing) => HttpResponse::InternalServerError().finish(),
     }
+}
+
+/// What becomes of a call.
+enum Answer {
+    /// Read and applied.
+    Said(Value),
+    /// Refused before it was read.
+    Refused(Value),
+    /// 429.
+    Wait(u64),
+    Trouble(u16),
+    Nothing,
 }
 
 /// Keeps the call, and says how it goes.
 fn begin(state: &mut State, method: &str, arguments: &Value) -> Option<Mode> {
     state.calls.push((method.to_owned(), arguments.clone()));
-    let (mode, left) = state.modes.get_mut(method)?;
+    let named = state.modes.contains_key(method);
+    let (mode, left) = state.modes.get_mut(if named { method } else { ANY })?;
     *left = left.checked_sub(1)?;
     Some(mode.clone())
 }
 
-fn limited(wait: u64) -> HttpResponse {
-    HttpResponse::TooManyRequests()
-        .insert_header(("Retry-After", wait.to_string()))
-        .json(error("ratelimited"))
+fn decide(
+    state: &mut State,
+    method: &str,
+    args: &Value,
+    token: &str,
+    origin: &str,
+    mode: &Option<Mode>,
+) -> Answer {
+    let limited = match channel_of(state, args) {
+        Some(channel) if method == "chat.postMessage" => format!("{method}/{channel}"),
+        _ => method.to_owned(),
+    };
+    let now = Instant::now();
+    let silence = state.silent_until.get(&limited);
+    if let Some(left) = silence.and_then(|until| until.checked_duration_since(now)) {
+        return Answer::Wait(left.as_secs() + 1);
+    }
+    match mode {
+        Some(Mode::RateLimited(wait)) => {
+            let until = now + Duration::from_secs(*wait);
+            state.silent_until.insert(limited, until);
+            return Answer::Wait(*wait);
+        }
+        Some(Mode::Status(status)) => return Answer::Trouble(*status),
+        Some(Mode::Refused(code)) => return Answer::Refused(error(code)),
+        Some(Mode::CutBeforeApplying) => return Answer::Nothing,
+        Some(Mode::CutAfterApplying | Mode::Hang) | None => {}
+    }
+    match answer(state, method, args, token, origin) {
+        Ok(said) => Answer::Said(said),
+        Err(wait) => Answer::Wait(wait),
+    }
+}
+
+/// The id of the channel that a call is about; it may name a user instead.
+fn channel_of(state: &State, args: &Value) -> Option<String> {
+    let named = args["channel"].as_str()?;
+    let of_user = state.channels.get(named);
+    Some(of_user.map_or(named, String::as_str).to_owned())
+}
+
+fn observe(state: &State, method: &str, arguments: &Value, answer: &Answer) {
+    let Some(observer) = &state.observer else {
+        return;
+    };
+    let channel = channel_of(state, arguments);
+    let mut users = state.channels.iter();
+    let user = users.find(|(_, of)| Some(*of) == channel.as_ref());
+    observer(&Seen {
+        method,
+        arguments,
+        user: user.map(|(user, _)| user.as_str()),
+        channel: channel.as_deref(),
+        applied: match answer {
+            Answer::Said(said) if said["ok"] == true => Some(said),
+            _ => None,
+        },
+        asked_to_wait: match answer {
+            Answer::Wait(wait) => Some(*wait),
+            _ => None,
+        },
+    });
 }
 
 /// JSON, or a form whose structured fields are JSON themselves.

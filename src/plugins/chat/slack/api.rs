@@ -159,13 +159,15 @@ impl Api {
         }
     }
 
-    /// One call, paced by `limits`; the first of them is whom a 429 silences.
+    /// One call, paced by `limits`; the first of them is whom a 429 silences, without one the method.
     pub async fn call(
         &self,
         method: &str,
         arguments: Arguments<'_>,
         limits: &[Limit],
     ) -> Result<Value, ApiError> {
+        let own = [Limit::unpaced(method)];
+        let limits = if limits.is_empty() { &own } else { limits };
         self.pace
             .turn(limits)
             .await
@@ -223,8 +225,16 @@ impl Api {
             .app_token
             .as_ref()
             .ok_or_else(|| ApiError::Auth("no app_token".to_owned()))?;
+        let method = "apps.connections.open";
+        let own = [Limit::unpaced(method)];
+        let turn = self.pace.turn(&own).await;
+        turn.map_err(ApiError::RateLimited)?;
         let arguments = Arguments::Form(Vec::new());
-        let answer = self.post("apps.connections.open", arguments, token).await?;
+        let answer = self.post(method, arguments, token).await;
+        if let Err(ApiError::RateLimited(wait)) = &answer {
+            self.pace.block(method, *wait);
+        }
+        let answer = answer?;
         match answer["url"].as_str() {
             Some(url) => Ok(url.to_owned()),
             None => Err(ApiError::Unclear("Slack gave no address".to_owned())),

@@ -29,6 +29,11 @@ impl Limit {
             burst,
         }
     }
+
+    /// Only silence that is asked for holds it up.
+    pub fn unpaced(method: &str) -> Self {
+        Self::new(method, 0, 1)
+    }
 }
 
 #[derive(Default)]
@@ -61,13 +66,25 @@ impl Mark {
 }
 
 impl Pace {
-    /// Takes a turn under every limit, waiting for it briefly. `Err`: no turn was taken, come back after this long.
+    /// Takes a turn under every limit, waiting for it briefly. `Err`: do not call, come back after this long.
     pub async fn turn(&self, limits: &[Limit]) -> Result<(), Duration> {
         let wait = self.take(limits, Instant::now())?;
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+        if wait.is_zero() {
+            return Ok(());
         }
-        Ok(())
+        tokio::time::sleep(wait).await;
+        // Meanwhile Slack may have asked for silence.
+        match self.silence(limits, Instant::now()) {
+            left if left.is_zero() => Ok(()),
+            left => Err(left),
+        }
+    }
+
+    fn silence(&self, limits: &[Limit], now: Instant) -> Duration {
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocked = limits.iter().filter_map(|limit| marks.get(&limit.key));
+        let left = blocked.map(|mark| mark.blocked.saturating_duration_since(now));
+        left.max().unwrap_or_default()
     }
 
     fn take(&self, limits: &[Limit], now: Instant) -> Result<Duration, Duration> {
@@ -164,6 +181,17 @@ mod tests {
         let newcomer = pace.take(&limit(), at(1_500));
         assert_eq!(newcomer, Err(Duration::from_millis(500)));
         assert!(pace.take(&limit(), at(2_000)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn silence_that_is_asked_for_is_kept_by_those_too_who_wait_inside() {
+        let pace = Pace::default();
+        let limit = || [Limit::new("all", 100, 1)];
+        assert!(pace.turn(&limit()).await.is_ok());
+        let inside = limit();
+        let refused = async { pace.block("all", Duration::from_secs(5)) };
+        let (turn, ()) = tokio::join!(pace.turn(&inside), refused);
+        assert!(turn.is_err_and(|wait| wait > Duration::from_secs(4)));
     }
 
     #[test]

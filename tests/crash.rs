@@ -46,6 +46,8 @@ async fn crash(store: &str, name: &str) {
         seed,
         store: name.to_owned(),
         crashes_only: true,
+        ladder_ms: Vec::new(),
+        ack_expires_ms: 0,
     });
     let mut rng = StdRng::seed_from_u64(seed);
     let mut crew = Crew::start(store, history.clone(), seed, false).await;

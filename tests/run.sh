@@ -62,7 +62,7 @@ else
   cargo test --no-fail-fast --lib --bins --tests
 fi
 
-# The fault mix, for three minutes on each store side by side, under a seed drawn anew: a failure names it,
-# and `tests/faults/run.sh --seed` repeats it. It needs a build that can be told to fail.
+# The fault mix, for three minutes on each store and through Slack side by side, under a seed drawn anew: a
+# failure names it, and `tests/faults/run.sh --seed` repeats it. It needs a build that can be told to fail.
 FAULTS_SECONDS=180 FAULTS_SEED=${FAULTS_SEED:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')} \
-  cargo test --features fault-injection --test faults a_mix_of_faults -- --nocapture --test-threads 2
+  cargo test --features fault-injection --test faults a_mix_of_faults -- --nocapture --test-threads 3

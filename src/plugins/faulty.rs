@@ -17,7 +17,7 @@ use crate::fault::{When, window};
 use crate::messages::Rendered;
 
 use super::Health;
-use super::chat::{Chat, ChatError, Place};
+use super::chat::{Chat, ChatError, Person, Place};
 use super::factors::{CodeFactor, Enrolment};
 use super::pagers::{Pager, PagerError};
 use super::sinks::{Sink, SinkError};
@@ -75,6 +75,10 @@ impl Chat for FaultyChat {
         since: Timestamp,
     ) -> Result<Option<Receipt>, ChatError> {
         around("chat.find", self.0.find(to, key, since)).await
+    }
+
+    async fn people(&self) -> Result<Option<Vec<Person>>, ChatError> {
+        self.0.people().await
     }
 
     fn lives_in_the_store(&self) -> bool {

@@ -1,7 +1,7 @@
 //! A bot with its fakes, people and producers: set up, killed, brought to rest and judged.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -11,75 +11,15 @@ use tokio::task::JoinHandle;
 
 use super::fakes::{Kind, Receiver};
 use super::history::{History, What};
-use super::people::{Employee, Town};
+use super::operators::Operators;
+use super::people::Employee;
 use super::producers::{Nodes, Producer, alert};
+use super::setting::{NAMES, Setting};
+use super::slack::Workspace;
+use super::slack_people::SlackEmployee;
+use super::town::Town;
 use crate::common::bot::Bot;
-use crate::common::person::Person;
-
-pub const NAMES: [&str; 8] = [
-    "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi",
-];
-
-/// Signs what goes to pager and sink.
-const SECRET: &str = "whsec_aGFybmVzcyBoYXJuZXNzIGhhcm5lc3M=";
-
-/// Times short enough to be over within a run; who answers what is in the rules' names.
-pub fn config(store: &str, pager: &str, sink: &str) -> String {
-    let mut text = String::new();
-    let _ = write!(
-        text,
-        r#"
-{store}
-[severity.high]
-answer_within = "20m"
-ceiling = "20m"
-snooze = "4h"
-[severity.medium]
-answer_within = "20m"
-ceiling = "24h"
-working_hours = false
-[[rules]]
-match = "quiet*"
-severity = "high"
-answer_within = "6s"
-ceiling = "10m"
-[[rules]]
-match = "paged*"
-mode = "page"
-[[rules]]
-match = "shadow*"
-mode = "shadow"
-[[rules]]
-match = "*"
-severity = "high"
-explanation = "optional"
-[[ladders]]
-name = "default"
-levels = [{{ after = "0s", pagers = ["hook"], repeat = "1h" }}]
-[[pagers]]
-name = "hook"
-kind = "webhook"
-url = "{pager}"
-secret = {{ file = "secret" }}
-[[sinks]]
-name = "siem"
-kind = "webhook"
-url = "{sink}"
-secret = {{ file = "secret" }}
-[rollups]
-hourly = false
-daily_at = "never"
-sinks = []
-"#
-    );
-    for name in NAMES {
-        let _ = write!(
-            text,
-            "[[employees]]\nid = \"{name}\"\nname = \"{name}\"\nemail = \"{name}@example.com\"\ntime_zone = \"UTC\"\n"
-        );
-    }
-    text
-}
+use crate::common::person::{Person, secret_of};
 
 pub struct Crew {
     pub bot: Bot,
@@ -88,28 +28,32 @@ pub struct Crew {
     pub sink: Receiver,
     pub producer: Producer,
     pub town: Town,
+    slack: Option<Workspace>,
     people: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
     lives: u32,
 }
 
 impl Crew {
     /// Everybody is signed in, enrolled and at work.
     pub async fn start(store: &str, history: History, seed: u64, mischief: bool) -> Self {
-        Self::start_in(store, None, history, seed, mischief, &[]).await
+        let setting = Setting {
+            mischief,
+            ..Setting::of(store)
+        };
+        Self::start_in(setting, history, seed, &[]).await
     }
 
-    /// With `data_dir` elsewhere and an environment.
+    /// With an environment.
     pub async fn start_in(
-        store: &str,
-        data: Option<&Path>,
+        setting: Setting,
         history: History,
         seed: u64,
-        mischief: bool,
         env: &[(&str, &str)],
     ) -> Self {
         let (pager, sink) = receivers(&history);
-        let mut bot = prepare(store, &pager, &sink);
-        if let Some(data) = data {
+        let mut bot = prepare(&setting, &pager, &sink);
+        if let Some(data) = &setting.data {
             std::fs::create_dir_all(data).expect("a data folder");
             std::os::unix::fs::symlink(data, bot.data_dir()).expect("a link to it");
         }
@@ -118,14 +62,24 @@ impl Crew {
         history.note(What::Up { node: 0 });
         let nodes = Nodes::new(bot.url());
         let producer = Producer::new(nodes.clone(), bot.token(), &history);
-        let town = Town::new(&history, nodes, mischief);
+        let town = Town::new(&history, nodes, setting.mischief);
+        let stop = Arc::new(AtomicBool::new(false));
         let mut people = Vec::new();
         for name in NAMES {
+            if let Some(slack) = &setting.slack {
+                let path = format!("/v1/employees/{name}/factors/totp");
+                let secret = secret_of(&bot.post(&path, serde_json::json!({})).await);
+                SlackEmployee::new(name, secret, slack, &town, seed).live(stop.clone());
+                continue;
+            }
             let mut person = Person::sign_in(&bot, name).await;
             person.enroll(&bot).await;
             let (cookie, secret) = person.credentials();
             let employee = Employee::new(name, cookie, secret, &town, seed);
             people.push(tokio::spawn(employee.live()));
+        }
+        if setting.operators {
+            people.push(Operators::start(&town, seed));
         }
         Self {
             bot,
@@ -134,7 +88,9 @@ impl Crew {
             sink,
             producer,
             town,
+            slack: setting.slack,
             people,
+            stop,
             lives: 1,
         }
     }
@@ -218,7 +174,8 @@ impl Crew {
         let until = Instant::now() + patience;
         loop {
             let open = self.unfinished().await;
-            let busy = self.in_flight() + self.producer.unanswered();
+            let clicks = self.slack.as_ref().map_or(0, Workspace::unacknowledged);
+            let busy = self.in_flight() + self.producer.unanswered() + clicks;
             if open.as_ref().is_some_and(Vec::is_empty) && busy == 0 {
                 break;
             }
@@ -231,6 +188,7 @@ impl Crew {
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
+        self.town.calm_down();
         // What people see and what sinks got comes a moment later.
         self.settle().await;
         self.note_cases().await;
@@ -272,13 +230,17 @@ impl Crew {
         Some(open)
     }
 
-    /// Until nothing new has come for a while.
+    /// Until nothing new has come for a while: longer with Slack, which takes fifty edits a minute.
     async fn settle(&self) {
         let count = || self.history.count(|_| true);
-        let until = Instant::now() + Duration::from_secs(20);
+        let (calm, most) = match self.slack {
+            Some(_) => (Duration::from_secs(5), Duration::from_secs(90)),
+            None => (Duration::from_millis(1500), Duration::from_secs(20)),
+        };
+        let until = Instant::now() + most;
         let mut before = count();
         loop {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            tokio::time::sleep(calm).await;
             let now = count();
             if now == before || Instant::now() > until {
                 return;
@@ -315,6 +277,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
         for person in &self.people {
             person.abort();
         }
@@ -329,9 +292,9 @@ pub fn receivers(history: &History) -> (Receiver, Receiver) {
 }
 
 /// A node that has not been started.
-pub fn prepare(store: &str, pager: &Receiver, sink: &Receiver) -> Bot {
-    let bot = Bot::prepare(&config(store, &pager.url(), &sink.url()));
-    std::fs::write(bot.dir().join("secret"), SECRET).expect("the secret is written");
+pub fn prepare(setting: &Setting, pager: &Receiver, sink: &Receiver) -> Bot {
+    let bot = Bot::prepare("");
+    bot.configure(&setting.config(&pager.url(), &sink.url(), bot.dir()));
     bot
 }
 

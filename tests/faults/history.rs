@@ -33,6 +33,12 @@ pub enum What {
         seed: u64,
         store: String,
         crashes_only: bool,
+        /// When each level of the ladder is due, in ms after it was opened; empty: there is one level.
+        #[serde(default)]
+        ladder_ms: Vec<i64>,
+        /// How long an acknowledgement holds.
+        #[serde(default)]
+        ack_expires_ms: i64,
     },
     /// A producer begins a request; `body` is what it sends.
     AlertSent {
@@ -79,11 +85,34 @@ pub enum What {
         status: u16,
         said: String,
     },
+    /// An operator begins to act at the API; `may`: they are one, and allowed to. An escalation has its case's id.
+    OperatorActed {
+        act: u64,
+        operator: String,
+        may: bool,
+        /// ack, resolve or close.
+        action: String,
+        id: String,
+    },
+    /// Its end; 0: no answer came. The escalation's level then.
+    OperatorAnswered {
+        act: u64,
+        status: u16,
+        level: Option<u64>,
+    },
     /// A pager got a page. `applied`: it was taken (the sender may not know).
     Page {
         id: String,
         applied: bool,
         body: Value,
+    },
+    /// The chat got a call. `key`: the sender's mark on a message; `wait_s`: it was asked to wait so long.
+    ChatCalled {
+        method: String,
+        channel: Option<String>,
+        key: Option<String>,
+        applied: bool,
+        wait_s: Option<u64>,
     },
     /// A sink got a record.
     Record {

@@ -15,7 +15,17 @@ pub mod crew;
 pub mod fakes;
 #[path = "history.rs"]
 pub mod history;
+#[path = "operators.rs"]
+pub mod operators;
 #[path = "people.rs"]
 pub mod people;
 #[path = "producers.rs"]
 pub mod producers;
+#[path = "setting.rs"]
+pub mod setting;
+#[path = "slack.rs"]
+pub mod slack;
+#[path = "slack_people.rs"]
+pub mod slack_people;
+#[path = "town.rs"]
+pub mod town;

@@ -17,6 +17,7 @@ mod kit;
 mod mix;
 mod proxy;
 mod scenarios;
+mod slack_faults;
 mod stores;
 mod workload;
 
@@ -27,12 +28,19 @@ const WINDOWS: bool = cfg!(feature = "fault-injection");
 #[cfg(feature = "fault-injection")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mix_of_faults_breaks_no_promise_on_sqlite() {
-    mix::run("sqlite").await;
+    mix::run("sqlite", None).await;
 }
 
 /// Minutes long and drawn anew each time: `run.sh` builds and runs it.
 #[cfg(feature = "fault-injection")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mix_of_faults_breaks_no_promise_on_redis() {
-    mix::run("redis").await;
+    mix::run("redis", None).await;
+}
+
+/// The people sit at Slack, and Slack fails in its own ways too.
+#[cfg(feature = "fault-injection")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mix_of_faults_breaks_no_promise_through_slack() {
+    mix::run("sqlite", Some("slack")).await;
 }

@@ -9,12 +9,16 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
+use reqwest::Method;
 
 use super::kit::checker;
 use super::kit::crew::Crew;
 use super::kit::fakes::Mode;
 use super::kit::history::{History, What};
+use super::kit::setting::{ACK_EXPIRES, LADDER, Setting};
+use super::kit::slack::Workspace;
 use super::proxy::Wire;
+use super::slack_faults::{ON_SLACK, REFUSED, SlackFault};
 use super::stores::{self, Place};
 use super::workload::Workload;
 use crate::WINDOWS;
@@ -28,29 +32,42 @@ const USUAL_SEED: u64 = 2026;
 /// Runs from this length on have a calm minute.
 const CALM_FROM_S: u64 = 170;
 
-pub async fn run(store: &str) {
-    let wanted = std::env::var("FAULTS_STORE").unwrap_or_else(|_| store.to_owned());
-    if wanted != store {
-        println!("FAULTS_STORE={wanted}: nothing to do on {store}");
+/// `chat`: `web`, `slack`, or whatever `FAULTS_CHAT` says.
+pub async fn run(store: &str, chat: Option<&str>) {
+    let variable = |name: &str| std::env::var(name).ok();
+    let wanted = variable("FAULTS_STORE").unwrap_or_else(|| store.to_owned());
+    let said = variable("FAULTS_CHAT");
+    if wanted != store || (chat.is_some() && said.is_some()) {
+        println!("FAULTS_STORE={wanted} FAULTS_CHAT={said:?}: nothing to do here");
         return;
     }
+    let chat = chat.map(str::to_owned).or(said).unwrap_or("web".to_owned());
     let seconds = number("FAULTS_SECONDS").unwrap_or(60);
     let seed = number("FAULTS_SEED").unwrap_or(USUAL_SEED);
     let file = std::env::var_os("FAULTS_HISTORY").map_or_else(
-        || std::env::temp_dir().join(format!("faults-{store}-{seed}.jsonl")),
+        || std::env::temp_dir().join(format!("faults-{chat}-{store}-{seed}.jsonl")),
         PathBuf::from,
     );
     println!("history {}", file.display());
-    println!("seed    {seed}: tests/faults/run.sh --store {store} --seed {seed}");
+    println!("seed    {seed}: tests/faults/run.sh --store {store} --chat {chat} --seed {seed}");
     let history = History::create(&file);
     history.note(What::Began {
         seed,
         store: store.to_owned(),
         crashes_only: false,
+        ladder_ms: LADDER.map(|after| after.as_millis() as i64).to_vec(),
+        ack_expires_ms: ACK_EXPIRES.as_millis() as i64,
     });
 
-    let mut mix = Mix::start(store, history.clone(), seed, seconds).await;
-    let workload = Workload::start(mix.crew.producer.clone(), seed);
+    let slack = match chat.as_str() {
+        "web" => None,
+        "slack" => Some(Workspace::start(&history)),
+        other => panic!("FAULTS_CHAT={other}: expected web or slack"),
+    };
+    // Slack takes fifty edits a minute, and each question needs two.
+    let pace = if slack.is_some() { 5 } else { 1 };
+    let mut mix = Mix::start(store, slack, history.clone(), seed, seconds).await;
+    let workload = Workload::start(mix.crew.producer.clone(), seed, pace);
     let until = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < until {
         mix.one_fault().await;
@@ -61,6 +78,7 @@ pub async fn run(store: &str) {
     mix.disarm().await;
     workload.stop().await;
     let rested = mix.crew.rest(REST).await;
+    let rested = rested.and(mix.is_well_again().await);
     let missed = mix.count_windows();
 
     let events = history.events();
@@ -105,6 +123,7 @@ fn number(name: &str) -> Option<u64> {
 struct Mix {
     crew: Crew,
     place: Place,
+    slack: Option<Workspace>,
     history: History,
     rng: StdRng,
     faults: u64,
@@ -139,6 +158,7 @@ enum Fault {
     ),
     Wire(Wire),
     WireReset,
+    Slack(SlackFault),
 }
 
 const ANYWHERE: [Fault; 14] = [
@@ -202,17 +222,30 @@ const ON_REDIS: [Fault; 13] = [
 ];
 
 impl Mix {
-    async fn start(store: &str, history: History, seed: u64, seconds: u64) -> Self {
+    async fn start(
+        store: &str,
+        slack: Option<Workspace>,
+        history: History,
+        seed: u64,
+        seconds: u64,
+    ) -> Self {
         let place = Place::new(store);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let hits = folder.path().join("hits");
         let (config, data) = place.config();
         let env = [("SECURITYBOT_FAULT_HITS", text(&hits))];
-        let crew =
-            Crew::start_in(&config, data.as_deref(), history.clone(), seed, true, &env).await;
+        let setting = Setting {
+            store: config,
+            data,
+            slack: slack.clone(),
+            operators: true,
+            mischief: true,
+        };
+        let crew = Crew::start_in(setting, history.clone(), seed, &env).await;
         Self {
             crew,
             place,
+            slack,
             history,
             rng: StdRng::seed_from_u64(seed),
             faults: 0,
@@ -229,7 +262,7 @@ impl Mix {
         let cases = self.crew.note_cases().await;
         if let Some(id) = cases.first().and_then(|case| case["id"].as_str()) {
             let path = format!("/v1/cases/{id}");
-            let _ = self.crew.bot.call(reqwest::Method::GET, &path, None).await;
+            let _ = self.crew.bot.call(Method::GET, &path, None).await;
         }
         if !self.crew.bot.is_running() {
             return;
@@ -245,6 +278,9 @@ impl Mix {
             match self.place {
                 Place::Sqlite(_) => self.to_come.extend([Fault::DiskFull; 3]),
                 Place::Redis { .. } => self.to_come.extend(ON_REDIS),
+            }
+            if self.slack.is_some() {
+                self.to_come.extend(ON_SLACK.map(Fault::Slack));
             }
             if WINDOWS {
                 let count = self.to_come.len();
@@ -302,6 +338,7 @@ impl Mix {
                 self.crew.sink.set(Mode::Ok);
                 self.over(&name);
             }
+            Fault::Slack(fault) => self.hurt_slack(fault, long).await,
             _ => self.hurt_the_store(fault, long).await,
         }
     }
@@ -363,6 +400,51 @@ impl Mix {
                 self.over_after_backoff("wire reset");
             }
             (_, fault) => unreachable!("{fault:?} is for the other store"),
+        }
+    }
+
+    async fn hurt_slack(&mut self, fault: SlackFault, long: Duration) {
+        let Some(slack) = self.slack.clone() else {
+            unreachable!("{fault:?} without Slack");
+        };
+        fault.begin(&slack.fake);
+        let name = format!("slack {fault:?}");
+        self.during(&name, "chat", long).await;
+        if fault == SlackFault::TokenRefused {
+            self.hears_of(REFUSED, true, Duration::from_secs(45))
+                .await
+                .unwrap_or_else(|said| panic!("{said}\n{}", self.crew.bot.log()));
+        }
+        fault.end(&slack.fake);
+        self.over_after_backoff(&name);
+    }
+
+    /// Until `readyz` speaks of it, or no longer does.
+    async fn hears_of(&self, what: &str, wanted: bool, patience: Duration) -> Result<(), String> {
+        let until = Instant::now() + patience;
+        loop {
+            let (status, ready) = self.crew.bot.call(Method::GET, "/readyz", None).await;
+            if status.is_success() && ready.to_string().contains(what) == wanted {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let says = if wanted { "does not say" } else { "still says" };
+                return Err(format!(
+                    "readyz {says} {what:?} after {patience:?}: {ready}"
+                ));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// After everything was healed nothing is complained of. Slack is asked every 30 s.
+    async fn is_well_again(&self) -> Result<(), String> {
+        match self.slack {
+            Some(_) => {
+                self.hears_of("chat slack", false, Duration::from_secs(60))
+                    .await
+            }
+            None => Ok(()),
         }
     }
 
@@ -507,7 +589,7 @@ impl Mix {
         if WINDOWS {
             println!("passed  {}", passed.join(", "));
         }
-        required_windows(self.seconds)
+        required_windows(self.seconds, self.slack.is_some())
             .into_iter()
             .filter(|window| !hits.contains_key(window))
             .collect()
@@ -533,19 +615,23 @@ fn all_attacks() -> Vec<(String, &'static str)> {
     Vec::new()
 }
 
-/// All but those that a run of this kind cannot reach: the web chat needs no read-back, and trimming
-/// comes once a minute.
+/// All but those that a run of this kind cannot reach: the web chat needs no read-back, Slack keeps its
+/// messages itself, and trimming comes once a minute.
 #[cfg(feature = "fault-injection")]
-fn required_windows(seconds: u64) -> Vec<String> {
+fn required_windows(seconds: u64, slack: bool) -> Vec<String> {
+    let elsewhere = match slack {
+        true => "store.put_rows.chat",
+        false => "chat.find",
+    };
     let mut windows = securitybot::fault::windows();
     windows.retain(|window| {
-        !window.starts_with("chat.find")
+        !window.starts_with(elsewhere)
             && (seconds >= CALM_FROM_S || !window.starts_with("store.trim"))
     });
     windows
 }
 
 #[cfg(not(feature = "fault-injection"))]
-fn required_windows(_: u64) -> Vec<String> {
+fn required_windows(_: u64, _: bool) -> Vec<String> {
     Vec::new()
 }

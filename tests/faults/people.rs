@@ -3,9 +3,6 @@
 //! page's own event id, as the page's script does.
 
 use std::collections::BTreeMap;
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -13,54 +10,13 @@ use rand::{Rng, SeedableRng};
 use reqwest::Client;
 use serde_json::Value;
 
-use super::history::{History, What, wall_ms};
-use super::producers::Nodes;
+use super::history::What;
+use super::town::{Town, code, mind, step_now};
 
 /// The web chat shows so many messages, the newest.
 const NEWEST_SHOWN: usize = 200;
 
 const LOOK_EVERY: Duration = Duration::from_millis(120);
-/// A time step of an authenticator.
-const STEP_S: i64 = 30;
-
-/// What all people share.
-#[derive(Clone)]
-pub struct Town {
-    pub history: History,
-    pub nodes: Nodes,
-    acts: Arc<AtomicU64>,
-    at_work: Arc<AtomicUsize>,
-    fresh: Arc<AtomicUsize>,
-    /// (employee, case, revision) of every question seen, for those who press what is not theirs.
-    questions: Arc<Mutex<Vec<(String, String, u32)>>>,
-    /// Redelivered clicks, old buttons, other people's questions, used and wrong codes.
-    pub mischief: bool,
-}
-
-impl Town {
-    pub fn new(history: &History, nodes: Nodes, mischief: bool) -> Self {
-        Self {
-            history: history.clone(),
-            nodes,
-            acts: Arc::default(),
-            at_work: Arc::default(),
-            fresh: Arc::default(),
-            questions: Arc::default(),
-            mischief,
-        }
-    }
-
-    /// Answers under way.
-    pub fn at_work(&self) -> usize {
-        self.at_work.load(Ordering::SeqCst)
-    }
-
-    /// Questions that have been seen for the first time; when it rises, a settlement is under way.
-    pub fn fresh(&self) -> usize {
-        self.fresh.load(Ordering::SeqCst)
-    }
-}
-
 pub struct Employee {
     name: String,
     cookie: String,
@@ -159,9 +115,7 @@ impl Employee {
             });
             if !stands {
                 if before.is_none() && now.question {
-                    self.town.fresh.fetch_add(1, Ordering::SeqCst);
-                    let question = (self.name.clone(), now.case.clone(), now.revision);
-                    self.town.questions.lock().unwrap().push(question);
+                    self.town.asks(&self.name, &now.case, now.revision);
                 }
                 self.town.history.note(What::Shown {
                     employee: self.name.clone(),
@@ -198,7 +152,7 @@ impl Employee {
         if let Some((message, ticks)) = proof {
             self.prove(&message, ticks).await;
         }
-        if self.town.mischief && self.rng.random_ratio(1, 12) {
+        if self.town.is_up_to_mischief() && self.rng.random_ratio(1, 12) {
             self.make_mischief().await;
         }
     }
@@ -206,18 +160,7 @@ impl Employee {
     /// One mind per case, whatever happens in between; rules that nobody answers are named so.
     fn intends(&self, message: &Message) -> Option<&'static str> {
         let rule = message.html.split("<dd>rule ").nth(1).unwrap_or_default();
-        if rule.starts_with("quiet") || rule.starts_with("open") {
-            return None;
-        }
-        let mind = message
-            .case
-            .bytes()
-            .fold(self.seed, |h, b| h.wrapping_mul(31).wrapping_add(b.into()));
-        Some(match mind % 10 {
-            0..5 => "yes",
-            5..8 => "no",
-            _ => "not_sure",
-        })
+        mind(self.seed, &message.case, rule)
     }
 
     async fn press(&mut self, message: &Message, action: &str) {
@@ -231,7 +174,7 @@ impl Employee {
         ];
         let acted = self.acted(&message.case, message.revision, action, Vec::new(), None);
         self.post("answer", acted, &fields).await;
-        if self.town.mischief && self.rng.random_ratio(1, 4) {
+        if self.town.is_up_to_mischief() && self.rng.random_ratio(1, 4) {
             // The same click once more.
             let acted = self.acted(&message.case, message.revision, action, Vec::new(), None);
             self.post("answer", acted, &fields).await;
@@ -239,12 +182,12 @@ impl Employee {
     }
 
     async fn prove(&mut self, message: &Message, ticks: Vec<(String, u32)>) {
-        let step = wall_ms() / 1000 / STEP_S;
+        let step = step_now();
         if step <= self.last_step {
             // Five wrong ones would lock this person out.
-            if self.town.mischief && self.replays < 2 && self.rng.random_ratio(1, 60) {
+            if self.town.is_up_to_mischief() && self.replays < 2 && self.rng.random_ratio(1, 60) {
                 self.replays += 1;
-                let used = self.code(self.last_step);
+                let used = code(&self.secret, self.last_step);
                 self.confirm(message, ticks, used, Some(self.last_step))
                     .await;
             }
@@ -253,7 +196,7 @@ impl Employee {
         // Whatever becomes of it, this code is not tried again by an honest person.
         self.last_step = step;
         self.replays = 0;
-        let code = self.code(step);
+        let code = code(&self.secret, step);
         self.confirm(message, ticks, code, Some(step)).await;
     }
 
@@ -280,12 +223,8 @@ impl Employee {
     }
 
     async fn make_mischief(&mut self) {
-        let (of, case, revision) = {
-            let questions = self.town.questions.lock().unwrap();
-            if questions.is_empty() {
-                return;
-            }
-            questions[self.rng.random_range(0..questions.len())].clone()
+        let Some((of, case, revision)) = self.town.any_question(&mut self.rng) else {
+            return;
         };
         let Some(own) = self.seen.values().next_back().cloned() else {
             return;
@@ -318,17 +257,8 @@ impl Employee {
         ticks: Vec<(String, u32)>,
         step: Option<i64>,
     ) -> u64 {
-        let act = self.town.acts.fetch_add(1, Ordering::SeqCst);
-        self.town.history.note(What::Acted {
-            act,
-            by: self.name.clone(),
-            case: case.to_owned(),
-            revision,
-            action: action.to_owned(),
-            ticks,
-            step,
-        });
-        act
+        self.town
+            .acted(&self.name, case, revision, action, ticks, step)
     }
 
     /// Posts until the bot has said something final.
@@ -341,7 +271,7 @@ impl Employee {
             .finish();
         for attempt in 0..400u64 {
             let url = self.url();
-            self.town.at_work.fetch_add(1, Ordering::SeqCst);
+            let working = self.town.works();
             let sent = self
                 .client
                 .post(format!("{url}/chat/{what}"))
@@ -352,7 +282,7 @@ impl Employee {
                 .body(body.clone())
                 .send()
                 .await;
-            self.town.at_work.fetch_sub(1, Ordering::SeqCst);
+            drop(working);
             let (status, said) = match sent {
                 Ok(answer) => {
                     let status = answer.status().as_u16();
@@ -362,9 +292,7 @@ impl Employee {
                 }
                 Err(_) => (0, String::new()),
             };
-            self.town
-                .history
-                .note(What::ActAnswered { act, status, said });
+            self.town.answered(act, status, &said);
             match status {
                 0 | 429 | 500..=599 => {
                     self.looks_at += 1;
@@ -374,16 +302,6 @@ impl Employee {
                 _ => return,
             }
         }
-    }
-
-    /// The code of a time step, by an implementation that is not ours.
-    fn code(&self, step: i64) -> String {
-        let now = format!("--now=@{}", step * STEP_S);
-        let output = Command::new("oathtool")
-            .args(["--totp", "-b", &self.secret, &now])
-            .output()
-            .expect("oathtool is installed: apt-get install oathtool");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 }
 

@@ -41,10 +41,10 @@ pub struct Producer {
 }
 
 /// Counts as long as it lives, however its task ends.
-struct Count(Arc<AtomicUsize>);
+pub struct Count(Arc<AtomicUsize>);
 
 impl Count {
-    fn up(counter: &Arc<AtomicUsize>) -> Self {
+    pub fn up(counter: &Arc<AtomicUsize>) -> Self {
         counter.fetch_add(1, Ordering::SeqCst);
         Self(counter.clone())
     }

@@ -1,21 +1,22 @@
 #!/bin/sh
-# The fault mix for as long as you like: tests/faults/run.sh --minutes 30 --seed 7 --store redis
+# The fault mix for as long as you like: tests/faults/run.sh --minutes 30 --seed 7 --store redis --chat slack
 # Prints the history file, the windows passed, the faults, the invariants checked, and the seed that
 # repeats the schedule.
 set -eu
 cd "$(dirname "$0")/../.."
-minutes=3 store=sqlite seed=
+minutes=3 store=sqlite chat=web seed=
 while [ $# -gt 0 ]; do
     case "$1" in
         --minutes) minutes=$2 ;;
         --seed) seed=$2 ;;
         --store) store=$2 ;;
-        *) echo "usage: $0 [--minutes N] [--seed S] [--store sqlite|redis]" >&2; exit 2 ;;
+        --chat) chat=$2 ;;
+        *) echo "usage: $0 [--minutes N] [--seed S] [--store sqlite|redis] [--chat web|slack]" >&2; exit 2 ;;
     esac
     shift 2
 done
 seed=${seed:-$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}
-export FAULTS_SECONDS=$((minutes * 60)) FAULTS_SEED="$seed" FAULTS_STORE="$store"
-export FAULTS_HISTORY="${FAULTS_HISTORY:-${TMPDIR:-/tmp}/faults-$store-$seed.jsonl}"
+export FAULTS_SECONDS=$((minutes * 60)) FAULTS_SEED="$seed" FAULTS_STORE="$store" FAULTS_CHAT="$chat"
+export FAULTS_HISTORY="${FAULTS_HISTORY:-${TMPDIR:-/tmp}/faults-$chat-$store-$seed.jsonl}"
 exec cargo test --features fault-injection --test faults "a_mix_of_faults_breaks_no_promise_on_$store" \
     -- --exact --nocapture

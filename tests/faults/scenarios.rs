@@ -12,6 +12,7 @@ use serde_json::json;
 use super::kit::checker;
 use super::kit::crew::{Crew, prepare, receivers, redis, sqlite};
 use super::kit::history::{History, What};
+use super::kit::setting::Setting;
 use super::workload::Workload;
 use crate::common::person::Person;
 use crate::common::redis::RedisServer;
@@ -27,6 +28,8 @@ fn history(name: &str, crashes_only: bool) -> (History, tempfile::TempPath) {
         seed: 0,
         store: name.to_owned(),
         crashes_only,
+        ladder_ms: Vec::new(),
+        ack_expires_ms: 0,
     });
     (history, file.into_temp_path())
 }
@@ -51,13 +54,13 @@ async fn a_node_that_slept_past_its_lease_changes_nothing_when_it_wakes() {
     let store = redis(&server.url());
     let (history, file) = history("two-nodes", false);
     let mut crew = Crew::start(&store, history.clone(), 3, false).await;
-    let mut second = prepare(&store, &crew.pager, &crew.sink);
+    let mut second = prepare(&Setting::of(&store), &crew.pager, &crew.sink);
     let second_data = second.data_dir();
     std::fs::create_dir_all(&second_data).expect("a data folder");
     for shared in ["seed.key", "token"] {
         std::fs::copy(crew.bot.data_dir().join(shared), second_data.join(shared)).expect("a copy");
     }
-    let workload = Workload::start(crew.producer.clone(), 3);
+    let workload = Workload::start(crew.producer.clone(), 3, 1);
     tokio::time::sleep(Duration::from_secs(6)).await;
 
     crew.bot.signal("STOP");
@@ -114,7 +117,7 @@ async fn a_second_process_on_the_same_folder_is_refused() {
 async fn broken_checkpoints_fail_and_page_and_spare_everybody_else() {
     let (history, _file) = history("broken", true);
     let (pager, sink) = receivers(&history);
-    let mut bot = prepare(&sqlite(), &pager, &sink);
+    let mut bot = prepare(&Setting::of(&sqlite()), &pager, &sink);
     bot.spawn();
     bot.ready().await;
 
@@ -201,7 +204,7 @@ async fn a_redis_that_forgets_costs_its_last_seconds_and_nothing_else() {
         ready["degraded"].to_string().contains("everysec"),
         "{ready}"
     );
-    let workload = Workload::start(crew.producer.clone(), 5);
+    let workload = Workload::start(crew.producer.clone(), 5, 1);
     let mut rng = StdRng::seed_from_u64(5);
     let mut killed = Vec::new();
     for round in 0..6 {

@@ -19,7 +19,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    pub fn start(producer: Producer, seed: u64) -> Self {
+    /// `pace`: how many times slower than usual.
+    pub fn start(producer: Producer, seed: u64, pace: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -30,7 +31,7 @@ impl Workload {
                 }
                 deliver(&producer, &format!("m{n}"), &mut rng);
                 let pause = Duration::from_millis(rng.random_range(100..500));
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(pause * pace).await;
             }
         });
         Self { stop, task }

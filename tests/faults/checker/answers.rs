@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::operators;
 use super::view::{Act, View};
 
 /// Acts on a case, ticks on a form among them.
@@ -62,7 +63,7 @@ fn late(view: &View<'_>, case: &str, t: u64) -> bool {
 }
 
 pub fn only_the_asked(view: &View<'_>) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut wrong = operators::only_operators(view);
     // A no is taken from anybody, as one to a question that is no longer kept: it pages under an id of
     // its own and touches no case (I6 would see it).
     let counts = |act: &&Act<'_>| act.taken() && act.action != "no";

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::history::What;
+use super::operators;
 use super::view::{View, instant};
 
 const RANK: [&str; 4] = ["low", "medium", "high", "critical"];
@@ -87,6 +88,7 @@ pub fn outcome_stands(view: &View<'_>) -> Vec<String> {
             wrong.push(format!("case {case} was closed by the records {records:?}"));
         }
     }
+    wrong.extend(operators::first_word_wins(view));
     wrong
 }
 
@@ -158,13 +160,32 @@ pub fn asked_once(view: &View<'_>) -> Vec<String> {
             asked.entry((employee, case)).or_default().insert(message);
         }
     }
-    asked
+    // Whatever it says: what was sent under one key is one message, also when its answer was lost.
+    let mut taken: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for event in view.events {
+        if let What::ChatCalled {
+            method,
+            channel: Some(channel),
+            key: Some(key),
+            applied: true,
+            ..
+        } = &event.what
+            && method == "chat.postMessage"
+        {
+            *taken.entry((channel, key)).or_default() += 1;
+        }
+    }
+    let asked = asked
         .into_iter()
         .filter(|(_, messages)| messages.len() > 1)
         .map(|((employee, case), messages)| {
             format!("{employee} was asked about case {case} in {messages:?}")
-        })
-        .collect()
+        });
+    let again = taken.into_iter().filter(|(_, times)| *times > 1);
+    let again = again.map(|((channel, key), times)| {
+        format!("the message {key} stands {times} times in {channel}")
+    });
+    asked.chain(again).collect()
 }
 
 pub fn one_live_message(view: &View<'_>) -> Vec<String> {
@@ -293,7 +314,7 @@ pub fn once_each(view: &View<'_>) -> Vec<String> {
 }
 
 pub fn nothing_open(view: &View<'_>) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut wrong = operators::closed_by_a_human(view);
     for (id, case) in &view.cases {
         let rule = case["rule"].as_str().unwrap_or_default();
         match case["outcome"].as_str() {

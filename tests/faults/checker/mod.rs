@@ -3,6 +3,8 @@
 
 mod answers;
 mod cases;
+mod manners;
+mod operators;
 mod pages;
 mod system;
 mod view;
@@ -92,8 +94,8 @@ pub const INVARIANTS: [(&str, &str, Check); 19] = [
     ),
     (
         "I15",
-        "who asks to wait is not asked again before",
-        system::waits_when_asked,
+        "who asks to wait is not asked again before; a chat's limits are kept",
+        manners::waits_when_asked,
     ),
     (
         "I16",
@@ -130,7 +132,7 @@ pub fn summary(events: &[Event]) -> String {
     let mut alerts = std::collections::BTreeSet::new();
     for event in events {
         match &event.what {
-            What::FaultBegan { fault, .. } => {
+            What::FaultBegan { fault, .. } if !fault.ends_with('+') => {
                 let name = fault.split('#').next().unwrap_or(fault).to_owned();
                 *faults.entry(name).or_insert(0usize) += 1;
             }
@@ -155,13 +157,24 @@ pub fn summary(events: &[Event]) -> String {
             _ => {}
         }
     }
+    let view = View::of(events);
+    let operators = operators::words(&view);
+    let words = |action: &str| {
+        let words = operators.values();
+        words
+            .filter(|word| word.action == action && word.taken())
+            .count()
+    };
     format!(
-        "{} events: {} requests of producers, {} alerts taken, {} questions, {} acts of people, {} pages, {} records\nfaults: {faults:?}",
+        "{} events: {} requests of producers, {} alerts taken, {} questions, {} acts of people, of operators {} acknowledgements, {} resolutions and {} closures taken, {} pages, {} records\nfaults: {faults:?}",
         events.len(),
         count(&|w| matches!(w, What::AlertSent { .. })),
         alerts.len(),
         questions.len(),
         count(&|w| matches!(w, What::Acted { .. })),
+        words("ack"),
+        words("resolve"),
+        words("close"),
         pages.len(),
         count(&|w| matches!(w, What::Record { applied: true, .. })),
     )

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::history::What;
+use super::operators::{self, Word};
 use super::view::{View, instant, needs_page};
 
 /// Promise P6, and what the other side and the machine take.
@@ -10,11 +11,13 @@ const IN_TIME_MS: i64 = 30_000;
 
 pub fn every_page(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
+    let words = operators::words(view);
     for (id, case) in &view.cases {
         let Some(outcome) = case["outcome"].as_str() else {
             continue;
         };
-        if view.at_rest && needs_page(outcome) && !view.pages.contains_key(id) {
+        let heard = view.pages.contains_key(id) || is_seen_to(view, &words, id);
+        if view.at_rest && needs_page(outcome) && !heard {
             wrong.push(format!("case {id} is {outcome}, and no page went out"));
         }
     }
@@ -50,8 +53,22 @@ pub fn every_page(view: &View<'_>) -> Vec<String> {
     wrong
 }
 
+/// An operator had it before anybody was paged: resolved, or acknowledged for a while that is hardly over.
+fn is_seen_to(view: &View<'_>, words: &BTreeMap<u64, Word<'_>>, id: &str) -> bool {
+    let now = view.events.last().map_or(0, |event| event.wall);
+    words.values().any(|word| {
+        let holds = match word.action {
+            "resolve" => true,
+            "ack" => now < word.wall + view.ack_expires_ms + IN_TIME_MS,
+            _ => false,
+        };
+        word.id == id && word.may && word.maybe_taken() && holds
+    })
+}
+
 pub fn in_time(view: &View<'_>) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let words = operators::words(view);
+    let mut wrong = levels_in_time(view, &words);
     for (id, case) in &view.cases {
         let Some(outcome) = case["outcome"]
             .as_str()
@@ -64,10 +81,15 @@ pub fn in_time(view: &View<'_>) -> Vec<String> {
             _ => None,
         };
         let due = due.or_else(|| instant(&case["closed_at"]));
-        let first = view
-            .pages
-            .get(id)
-            .and_then(|pages| pages.iter().map(|p| (p.0, p.1)).min());
+        let paged = view.pages.get(id).into_iter().flatten();
+        // Whoever has acknowledged or resolved it knows of it.
+        let known = words
+            .values()
+            .filter(|word| word.id == *id && word.action != "close" && word.taken());
+        let first = paged
+            .map(|p| (p.0, p.1))
+            .chain(known.map(|word| (word.t, word.wall)))
+            .min();
         let (Some(due), Some((t, wall))) = (due, first) else {
             continue; // I8 says so
         };
@@ -81,8 +103,74 @@ pub fn in_time(view: &View<'_>) -> Vec<String> {
     wrong
 }
 
-pub fn never_early(view: &View<'_>) -> Vec<String> {
+/// What nobody sees to goes on to the next level.
+fn levels_in_time(view: &View<'_>, words: &BTreeMap<u64, Word<'_>>) -> Vec<String> {
     let mut wrong = Vec::new();
+    let Some(end) = view.events.last().filter(|_| view.at_rest) else {
+        return wrong;
+    };
+    for (id, pages) in &view.pages {
+        let is_touched = words
+            .values()
+            .any(|word| word.id == *id && word.action != "close" && word.maybe_taken());
+        let number = |page: &serde_json::Value, name: &str| page[name].as_u64().unwrap_or(0);
+        let is_of_round_one = |page: &&(u64, i64, &serde_json::Value)| number(page.2, "round") == 1;
+        let raised_again = !pages.iter().all(|page| is_of_round_one(&page));
+        let Some((first_t, first, _)) = pages
+            .iter()
+            .min_by_key(|page| page.0)
+            .filter(|_| !is_touched && !raised_again)
+        else {
+            continue;
+        };
+        for (level, after) in (1..).zip(view.ladder_ms) {
+            let paged = pages.iter().filter(|page| number(page.2, "level") == level);
+            let paged = paged.map(|page| (page.0, page.1)).min();
+            let (t, wall) = paged.unwrap_or((end.t, end.wall));
+            let out = i64::try_from(view.out_between(*first_t, t) / 1000).unwrap_or(i64::MAX);
+            let late = wall - (first + after);
+            if late > IN_TIME_MS + out {
+                let what = if paged.is_some() {
+                    "was paged"
+                } else {
+                    "is unpaged"
+                };
+                wrong.push(format!("level {level} of {id} {what} {late} ms after it was due, {out} ms of them outages"));
+            }
+        }
+    }
+    wrong
+}
+
+/// No level before its time, counted from the end of its case, before which nothing is opened.
+fn levels_never_early(view: &View<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (id, pages) in &view.pages {
+        let Some(closed) = view
+            .cases
+            .get(id)
+            .and_then(|case| instant(&case["closed_at"]))
+        else {
+            continue;
+        };
+        for (_, wall, body) in pages {
+            let level = body["level"].as_u64().unwrap_or(1);
+            let place = usize::try_from(level).unwrap_or(1).saturating_sub(1);
+            let after = view.ladder_ms.get(place).copied().unwrap_or(0);
+            if *wall < closed + after {
+                wrong.push(format!(
+                    "level {level} of {id} was paged {} ms early",
+                    closed + after - wall
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+pub fn never_early(view: &View<'_>) -> Vec<String> {
+    let mut wrong = operators::held_back(view);
+    wrong.extend(levels_never_early(view));
     for (id, tellings) in &view.tellings {
         // A question that was changed (a revision) keeps its deadline too.
         let deadlines: BTreeSet<&str> = tellings

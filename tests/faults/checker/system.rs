@@ -1,4 +1,4 @@
-//! The bot as a machine: order, limits, manners, and that nothing is left over.
+//! The bot as a machine: order, limits, and that nothing is left over.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,6 @@ use super::view::View;
 const REFUSED_WITHIN_US: u64 = 2_000_000 + 2_500_000;
 /// A bot with a few hundred cases needs a fraction of this.
 const MEMORY_KIB: u64 = 600 * 1024;
-/// A clock's rounding of whole seconds.
-const MANNERS_US: u64 = 900_000;
-
 /// Records of a partition come in order (the first time each), revisions of a case never fall.
 pub fn versions_rise(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -107,30 +104,6 @@ fn totally_out(view: &View<'_>, from: u64, to: u64) -> bool {
                 .iter()
                 .any(|(began, ended, _)| *began == event.t && to < *ended)
     })
-}
-
-pub fn waits_when_asked(view: &View<'_>) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut until: BTreeMap<&str, u64> = BTreeMap::new();
-    for event in view.events {
-        match &event.what {
-            What::AskedToWait { id, seconds } => {
-                until.insert(id, event.t + seconds * 1_000_000);
-            }
-            What::Page { id, .. } | What::Record { id, .. } => {
-                if let Some(until) = until.remove(id.as_str())
-                    && event.t + MANNERS_US < until
-                {
-                    wrong.push(format!(
-                        "{id} came {} ms before it was asked to",
-                        (until - event.t) / 1000
-                    ));
-                }
-            }
-            _ => {}
-        }
-    }
-    wrong
 }
 
 pub fn journal_whole(view: &View<'_>) -> Vec<String> {

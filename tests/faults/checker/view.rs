@@ -47,7 +47,12 @@ pub struct View<'a> {
     pub pages: BTreeMap<&'a str, Vec<(u64, i64, &'a Value)>>,
     /// (from, to, what it blocks) of every outage, a dead node among them.
     pub outages: Vec<(u64, u64, &'a str)>,
+    /// (from, to) of every death of a process and its next life. The end of one may be noticed later.
+    pub restarts: Vec<(u64, u64)>,
     pub crashes_only: bool,
+    /// As `Began` has them.
+    pub ladder_ms: &'a [i64],
+    pub ack_expires_ms: i64,
     pub at_rest: bool,
     pub end: u64,
 }
@@ -63,7 +68,10 @@ impl<'a> View<'a> {
             acts: BTreeMap::new(),
             pages: BTreeMap::new(),
             outages: Vec::new(),
+            restarts: Vec::new(),
             crashes_only: false,
+            ladder_ms: &[],
+            ack_expires_ms: 0,
             at_rest: false,
             end: events.last().map_or(0, |e| e.t),
         };
@@ -71,7 +79,16 @@ impl<'a> View<'a> {
         let mut down: BTreeMap<u32, u64> = BTreeMap::new();
         for event in events {
             match &event.what {
-                What::Began { crashes_only, .. } => view.crashes_only = *crashes_only,
+                What::Began {
+                    crashes_only,
+                    ladder_ms,
+                    ack_expires_ms,
+                    ..
+                } => {
+                    view.crashes_only = *crashes_only;
+                    view.ladder_ms = ladder_ms;
+                    view.ack_expires_ms = *ack_expires_ms;
+                }
                 What::FaultBegan { fault, blocks } => {
                     began.insert(fault, (event.t, blocks));
                 }
@@ -86,6 +103,7 @@ impl<'a> View<'a> {
                 What::Up { node } => {
                     if let Some(from) = down.remove(node) {
                         view.outages.push((from, event.t, "node"));
+                        view.restarts.push((from, event.t));
                     }
                 }
                 What::Rest { .. } => view.at_rest = true,
@@ -184,12 +202,28 @@ impl<'a> View<'a> {
         of
     }
 
-    /// How long anything was out between two instants, in microseconds.
+    /// A process ended and began between two instants, or about then.
+    pub fn restarted_between(&self, from: u64, to: u64) -> bool {
+        let mut restarts = self.restarts.iter();
+        restarts.any(|(down, up)| *down <= to && *up >= from)
+    }
+
+    /// A process ended, or was frozen, between two instants.
+    pub fn slept_between(&self, from: u64, to: u64) -> bool {
+        let mut outages = self.outages.iter();
+        outages.any(|(began, ended, blocks)| *blocks == "node" && *began <= to && *ended >= from)
+    }
+
+    /// How long anything was out between two instants, in microseconds; a chat that is out holds up no page.
     pub fn out_between(&self, from: u64, to: u64) -> u64 {
         let overlap = |(began, ended, _): &(u64, u64, &str)| {
             (*ended).min(to).saturating_sub((*began).max(from))
         };
-        self.outages.iter().map(overlap).sum()
+        let outages = self.outages.iter();
+        outages
+            .filter(|(_, _, blocks)| *blocks != "chat")
+            .map(overlap)
+            .sum()
     }
 }
 

@@ -106,6 +106,35 @@ impl RedisServer {
         assert!(self.try_start(), "no restart:\n{}", self.log());
     }
 
+    /// Ends as a crash would and is back, but reads what it knew one command a millisecond. It looks up from that
+    /// every 1,024 commands only.
+    pub fn restart_loading(&mut self) {
+        let slowly = [
+            ("key-load-delay", "1000"),
+            ("loading-process-events-interval-bytes", "1024"),
+        ];
+        let usual = self.settings.len();
+        let slowly = slowly.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.settings.extend(slowly);
+        self.restart();
+        self.settings.truncate(usual);
+    }
+
+    /// From now on it reads as fast as it can.
+    pub fn load_fast(&self) {
+        use std::io::{Read, Write};
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(b"CONFIG SET key-load-delay 0\r\n")?;
+            let mut answer = [0; 100];
+            let count = stream.read(&mut answer)?;
+            Ok(String::from_utf8_lossy(&answer[..count]).into_owned())
+        };
+        let said = ask().unwrap();
+        assert!(said.starts_with("+OK"), "{said}");
+    }
+
     fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
@@ -152,7 +181,7 @@ impl RedisServer {
         false
     }
 
-    /// It has loaded its data and answers, be it with a demand for a password.
+    /// It answers: that it is there, that it wants a password, or that it is slowly loading, as it was told to.
     fn answers(&self) -> bool {
         use std::io::{Read, Write};
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
@@ -162,7 +191,16 @@ impl RedisServer {
         let mut answer = [0u8; 7];
         stream.write_all(b"PING\r\n").is_ok()
             && stream.read_exact(&mut answer).is_ok()
-            && (answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAUTH"))
+            && (answer.starts_with(b"+PONG")
+                || answer.starts_with(b"-NOAUTH")
+                || (answer.starts_with(b"-LOADIN") && self.loads_slowly()))
+    }
+}
+
+impl RedisServer {
+    fn loads_slowly(&self) -> bool {
+        let mut names = self.settings.iter().map(|(name, _)| name);
+        names.any(|name| name == "key-load-delay")
     }
 }
 

@@ -13,12 +13,14 @@
 mod checker_tests;
 #[path = "../common/mod.rs"]
 mod common;
+mod kinds;
 mod kit;
 mod mix;
 mod proxy;
 mod scenarios;
 mod slack_faults;
 mod stores;
+mod windows;
 mod workload;
 
 /// Without a feature `fault-injection` the windows cannot be attacked, everything else can.

@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use reqwest::Method;
 
+use super::kinds::{ANYWHERE, Fault, ON_REDIS};
 use super::kit::checker;
 use super::kit::crew::Crew;
 use super::kit::fakes::Mode;
@@ -20,6 +21,7 @@ use super::kit::slack::Workspace;
 use super::proxy::Wire;
 use super::slack_faults::{ON_SLACK, REFUSED, SlackFault};
 use super::stores::{self, Place};
+use super::windows::{all_attacks, required_windows};
 use super::workload::Workload;
 use crate::WINDOWS;
 
@@ -79,7 +81,10 @@ pub async fn run(store: &str, chat: Option<&str>) {
     workload.stop().await;
     let rested = mix.crew.rest(REST).await;
     let rested = rested.and(mix.is_well_again().await);
-    let missed = mix.count_windows();
+    let mut missed = mix.count_windows();
+    if std::env::var_os("FAULTS_ONLY").is_some() {
+        missed.clear();
+    }
 
     let events = history.events();
     println!("{}", checker::summary(&events));
@@ -136,90 +141,6 @@ struct Mix {
     /// Kinds of faults still to come in this round: each comes before any comes again.
     to_come: Vec<Fault>,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    Kill,
-    Terminate,
-    Window,
-    NodeFrozen,
-    FewFiles,
-    /// A life without faults that is long enough for what comes once a minute.
-    Calm,
-    Pager(Mode),
-    Sink(Mode),
-    DiskFull,
-    RedisKilled,
-    RedisFrozen,
-    RedisTold(
-        &'static str,
-        &'static [&'static str],
-        &'static [&'static str],
-    ),
-    Wire(Wire),
-    WireReset,
-    Slack(SlackFault),
-}
-
-const ANYWHERE: [Fault; 14] = [
-    Fault::Kill,
-    Fault::Terminate,
-    Fault::NodeFrozen,
-    Fault::FewFiles,
-    Fault::Pager(Mode::Status(500)),
-    Fault::Pager(Mode::RetryAfter(2)),
-    Fault::Pager(Mode::Hang),
-    Fault::Pager(Mode::CutBefore),
-    Fault::Pager(Mode::CutAfter),
-    Fault::Sink(Mode::Status(503)),
-    Fault::Sink(Mode::RetryAfter(1)),
-    Fault::Sink(Mode::Hang),
-    Fault::Sink(Mode::CutBefore),
-    Fault::Sink(Mode::CutAfter),
-];
-
-const ON_REDIS: [Fault; 13] = [
-    Fault::RedisKilled,
-    Fault::RedisFrozen,
-    Fault::RedisTold(
-        "READONLY, total",
-        &["REPLICAOF 127.0.0.1 1"],
-        &["REPLICAOF NO ONE"],
-    ),
-    Fault::RedisTold(
-        "NOAUTH, total",
-        &[
-            "CONFIG SET requirepass sesame",
-            "CLIENT KILL TYPE normal SKIPME yes",
-        ],
-        &["CONFIG SET requirepass \"\""],
-    ),
-    Fault::RedisTold(
-        "OOM, total",
-        &["CONFIG SET maxmemory 1"],
-        &["CONFIG SET maxmemory 0"],
-    ),
-    Fault::RedisTold(
-        "MISCONF",
-        &[
-            "CONFIG SET dbfilename occupied",
-            "BGSAVE",
-            "CONFIG SET save \"3600 1\"",
-        ],
-        &[
-            "CONFIG SET dbfilename dump.rdb",
-            "BGSAVE",
-            "CONFIG SET save \"\"",
-        ],
-    ),
-    Fault::RedisTold("NOSCRIPT", &["SCRIPT FLUSH"], &[]),
-    Fault::Wire(Wire::Slow(Duration::from_millis(150))),
-    Fault::Wire(Wire::Frozen),
-    Fault::Wire(Wire::OldFrozen),
-    Fault::Wire(Wire::NoReplies),
-    Fault::Wire(Wire::CutReplies),
-    Fault::WireReset,
-];
 
 impl Mix {
     async fn start(
@@ -285,6 +206,11 @@ impl Mix {
             if WINDOWS {
                 let count = self.to_come.len();
                 self.to_come.extend(vec![Fault::Window; count]);
+            }
+            if let Ok(only) = std::env::var("FAULTS_ONLY") {
+                self.to_come
+                    .retain(|fault| format!("{fault:?}").contains(&only));
+                assert!(!self.to_come.is_empty(), "no fault is called {only}");
             }
             self.to_come.shuffle(&mut self.rng);
             if self.seconds >= CALM_FROM_S {
@@ -361,6 +287,26 @@ impl Mix {
                 }
                 self.over_after_backoff("redis killed, total");
             }
+            (Place::Redis { server, .. }, Fault::RedisLoading) => {
+                server.restart_loading();
+                // Shorter than it takes: nothing can be made durable all the time.
+                let long = long.min(stores::LOADS_FOR / 2);
+                self.during("redis loading, total", "store", long).await;
+                if let Place::Redis { server, .. } = &self.place {
+                    server.load_fast();
+                }
+                self.over_after_backoff("redis loading, total");
+            }
+            (Place::Redis { server, .. }, Fault::RedisUnfit(word, harm, heal)) => {
+                stores::tell(server, harm);
+                let name = format!("redis may {word}");
+                self.during(&name, "store", long).await;
+                self.must_hear(word, false, Duration::from_secs(15)).await;
+                if let Place::Redis { server, .. } = &self.place {
+                    stores::tell(server, heal);
+                }
+                self.over(&name);
+            }
             (Place::Redis { server, .. }, Fault::RedisFrozen) => {
                 server.freeze();
                 self.during("redis frozen, total", "store", long).await;
@@ -411,27 +357,37 @@ impl Mix {
         let name = format!("slack {fault:?}");
         self.during(&name, "chat", long).await;
         if fault == SlackFault::TokenRefused {
-            self.hears_of(REFUSED, true, Duration::from_secs(45))
-                .await
-                .unwrap_or_else(|said| panic!("{said}\n{}", self.crew.bot.log()));
+            self.must_hear(REFUSED, true, Duration::from_secs(45)).await;
         }
         fault.end(&slack.fake);
         self.over_after_backoff(&name);
     }
 
-    /// Until `readyz` speaks of it, or no longer does.
-    async fn hears_of(&self, what: &str, wanted: bool, patience: Duration) -> Result<(), String> {
+    /// Until `readyz` speaks of it, being ready or not.
+    async fn must_hear(&self, word: &str, is_ready: bool, patience: Duration) {
+        let heard = self.ready_until(patience, |ready, said| {
+            ready == is_ready && said.contains(word)
+        });
+        if let Err(ready) = heard.await {
+            let log = self.crew.bot.log();
+            panic!("readyz does not speak of {word:?} after {patience:?}: {ready}\n{log}");
+        }
+    }
+
+    async fn ready_until(
+        &self,
+        patience: Duration,
+        pass: impl Fn(bool, &str) -> bool,
+    ) -> Result<(), String> {
         let until = Instant::now() + patience;
         loop {
-            let (status, ready) = self.crew.bot.call(Method::GET, "/readyz", None).await;
-            if status.is_success() && ready.to_string().contains(what) == wanted {
+            let (status, said) = self.crew.bot.call(Method::GET, "/readyz", None).await;
+            let said = said.to_string();
+            if pass(status.is_success(), &said) {
                 return Ok(());
             }
             if Instant::now() > until {
-                let says = if wanted { "does not say" } else { "still says" };
-                return Err(format!(
-                    "readyz {says} {what:?} after {patience:?}: {ready}"
-                ));
+                return Err(said);
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -439,13 +395,9 @@ impl Mix {
 
     /// After everything was healed nothing is complained of. Slack is asked every 30 s.
     async fn is_well_again(&self) -> Result<(), String> {
-        match self.slack {
-            Some(_) => {
-                self.hears_of("chat slack", false, Duration::from_secs(60))
-                    .await
-            }
-            None => Ok(()),
-        }
+        let well = |ready: bool, said: &str| ready && !said.contains("chat slack");
+        let healed = self.ready_until(Duration::from_secs(60), well).await;
+        healed.map_err(|said| format!("healed, and readyz says {said}"))
     }
 
     async fn during(&mut self, fault: &str, blocks: &str, long: Duration) {
@@ -589,7 +541,7 @@ impl Mix {
         if WINDOWS {
             println!("passed  {}", passed.join(", "));
         }
-        required_windows(self.seconds, self.slack.is_some())
+        required_windows(self.seconds >= CALM_FROM_S, self.slack.is_some())
             .into_iter()
             .filter(|window| !hits.contains_key(window))
             .collect()
@@ -598,40 +550,4 @@ impl Mix {
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a path of plain letters")
-}
-
-#[cfg(feature = "fault-injection")]
-fn all_attacks() -> Vec<(String, &'static str)> {
-    let windows = securitybot::fault::windows();
-    let actions = ["abort", "hang", "fail"];
-    windows
-        .into_iter()
-        .flat_map(|window| actions.map(|action| (window.clone(), action)))
-        .collect()
-}
-
-#[cfg(not(feature = "fault-injection"))]
-fn all_attacks() -> Vec<(String, &'static str)> {
-    Vec::new()
-}
-
-/// All but those that a run of this kind cannot reach: the web chat needs no read-back, Slack keeps its
-/// messages itself, and trimming comes once a minute.
-#[cfg(feature = "fault-injection")]
-fn required_windows(seconds: u64, slack: bool) -> Vec<String> {
-    let elsewhere = match slack {
-        true => "store.put_rows.chat",
-        false => "chat.find",
-    };
-    let mut windows = securitybot::fault::windows();
-    windows.retain(|window| {
-        !window.starts_with(elsewhere)
-            && (seconds >= CALM_FROM_S || !window.starts_with("store.trim"))
-    });
-    windows
-}
-
-#[cfg(not(feature = "fault-injection"))]
-fn required_windows(_: u64, _: bool) -> Vec<String> {
-    Vec::new()
 }

@@ -11,7 +11,9 @@ while [ $# -gt 0 ]; do
         --seed) seed=$2 ;;
         --store) store=$2 ;;
         --chat) chat=$2 ;;
-        *) echo "usage: $0 [--minutes N] [--seed S] [--store sqlite|redis] [--chat web|slack]" >&2; exit 2 ;;
+        # Only the faults whose name has this in it: Storm, Redis, Window.
+        --only) export FAULTS_ONLY="$2" ;;
+        *) echo "usage: $0 [--minutes N] [--seed S] [--store sqlite|redis] [--chat web|slack] [--only WORD]" >&2; exit 2 ;;
     esac
     shift 2
 done

@@ -21,6 +21,7 @@ impl Place {
             "sqlite" => Self::Sqlite(Disk::mount()),
             "redis" => {
                 let server = RedisServer::start_with(&[("enable-protected-configs", "yes")]);
+                fill(&server);
                 let proxy = Proxy::start(server.port);
                 Self::Redis { server, proxy }
             }
@@ -35,6 +36,23 @@ impl Place {
             Self::Redis { proxy, .. } => (crew::redis(&proxy.url()), None),
         }
     }
+}
+
+/// Loading slowly takes as many milliseconds as Redis has to read commands.
+pub const LOADS_FOR: Duration = Duration::from_millis(6_000);
+
+/// Commands for Redis to read at its next start, in a database that nobody uses.
+fn fill(server: &RedisServer) {
+    let mut commands = String::from("SELECT 5\r\n");
+    for nth in 0..LOADS_FOR.as_millis() {
+        commands.push_str(&format!("SET {nth} filler\r\n"));
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("Redis is there");
+    stream.write_all(commands.as_bytes()).expect("written");
+    stream.write_all(b"QUIT\r\n").expect("written");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("answers");
+    assert!(!answers.contains("-ERR"), "{answers}");
 }
 
 /// A small file system of its own, so that it can be filled.

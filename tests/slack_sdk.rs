@@ -35,7 +35,7 @@ fn the_vendors_own_client_takes_the_fake_for_slack() {
 
     let typed = fake.say("UALICE", "hello there");
     assert_eq!(fake.acknowledged(&typed), Value::Null);
-    let trigger = fake.state().trigger();
+    let trigger = fake.state().trigger("UALICE");
     let payload = serde_json::json!({ "type": "block_actions", "trigger_id": trigger });
     let click = fake.envelope("interactive", payload);
     let answer = fake.acknowledged(&click);

@@ -132,6 +132,27 @@ async fn what_was_not_taken_is_not_acknowledged_and_comes_again_as_the_same_even
 }
 
 #[actix_web::test]
+async fn whoever_presses_what_is_not_theirs_sees_no_form() {
+    let bot = Bot::new();
+    let alice = identity("UALICE");
+    bot.start();
+    let sent = bot.slack.send(&alice, "k#1", &asked()).await.unwrap();
+    let message = bot.fake.message_to("UALICE", "web-3");
+    bot.inbox.replies.lock().unwrap().push(Reply::NotYours);
+    let (fake, click) = (bot.fake.clone(), bot.fake.click("UBOB", &message, "yes"));
+    tokio::task::spawn_blocking(move || fake.acknowledged(&click))
+        .await
+        .unwrap();
+    // alice's own yes has its answer within the same moment.
+    bot.slack
+        .edit(&alice, &sent.message_id, &proof_form(2))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(bot.fake.calls("views.open").is_empty());
+}
+
+#[actix_web::test]
 async fn bots_edits_and_other_channels_say_nothing() {
     let bot = Bot::new();
     bot.start();

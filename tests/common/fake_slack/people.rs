@@ -135,7 +135,7 @@ impl FakeSlack {
         sent["state"] = json!({ "values": values(view, fields) });
         let payload = json!({
             "type": "view_submission", "team": { "id": TEAM }, "user": { "id": user, "team_id": TEAM },
-            "trigger_id": self.state().trigger(), "view": sent,
+            "trigger_id": self.state().trigger(user), "view": sent,
         });
         self.envelope("interactive", payload)
     }
@@ -172,7 +172,7 @@ fn press(
             "type": "message", "message_ts": message["ts"], "channel_id": message["channel"],
         },
         "channel": { "id": message["channel"] },
-        "trigger_id": state.trigger(),
+        "trigger_id": state.trigger(user),
         "actions": [{
             "type": button["type"], "action_id": action, "block_id": block_id, "value": button["value"],
             "action_ts": at,

@@ -40,7 +40,7 @@ pub enum Delivery {
 pub struct Seen<'a> {
     pub method: &'a str,
     pub arguments: &'a Value,
-    /// Whose direct channel it is about.
+    /// Whose direct channel it is about, or who sees the form.
     pub user: Option<&'a str>,
     /// The channel it is about, by its id.
     pub channel: Option<&'a str>,
@@ -81,7 +81,8 @@ pub struct State {
     pub homes: BTreeMap<String, Value>,
     /// Files by id.
     pub files: BTreeMap<String, File>,
-    pub triggers: HashMap<String, (Instant, bool)>,
+    /// When each was made, whether it was used, and whose it is.
+    pub triggers: HashMap<String, (Instant, bool, String)>,
     /// Method and arguments, in order.
     pub calls: Vec<(String, Value)>,
     /// By method, or [`ANY`].
@@ -161,10 +162,10 @@ impl State {
         self.clock.now().as_millis() / 1_000
     }
 
-    pub fn trigger(&mut self) -> String {
+    pub fn trigger(&mut self, user: &str) -> String {
         let trigger = self.next("trigger.");
-        self.triggers
-            .insert(trigger.clone(), (Instant::now(), false));
+        let made = (Instant::now(), false, user.to_owned());
+        self.triggers.insert(trigger.clone(), made);
         trigger
     }
 
@@ -172,9 +173,11 @@ impl State {
     pub fn use_trigger(&mut self, trigger: &str) -> Result<(), &'static str> {
         match self.triggers.get_mut(trigger) {
             None => Err("invalid_trigger_id"),
-            Some((_, true)) => Err("exchanged_trigger_id"),
-            Some((made, _)) if made.elapsed() > Duration::from_secs(3) => Err("expired_trigger_id"),
-            Some((_, used)) => {
+            Some((_, true, _)) => Err("exchanged_trigger_id"),
+            Some((made, _, _)) if made.elapsed() > Duration::from_secs(3) => {
+                Err("expired_trigger_id")
+            }
+            Some((_, used, _)) => {
                 *used = true;
                 Ok(())
             }

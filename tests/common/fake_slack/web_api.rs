@@ -148,10 +148,14 @@ fn observe(state: &State, method: &str, arguments: &Value, answer: &Answer) {
     let channel = channel_of(state, arguments);
     let mut users = state.channels.iter();
     let user = users.find(|(_, of)| Some(*of) == channel.as_ref());
+    let trigger = arguments["trigger_id"].as_str();
+    let pressed = trigger.and_then(|trigger| state.triggers.get(trigger));
     observer(&Seen {
         method,
         arguments,
-        user: user.map(|(user, _)| user.as_str()),
+        user: user
+            .map(|(user, _)| user.as_str())
+            .or(pressed.map(|(_, _, user)| user.as_str())),
         channel: channel.as_deref(),
         applied: match answer {
             Answer::Said(said) if said["ok"] == true => Some(said),

@@ -174,11 +174,9 @@ impl Slack {
         else {
             return Verdict::Taken(None);
         };
-        if answer == Answer::Yes && !trigger.is_empty() {
-            let coming = self.awaited.form_of(case);
-            let slack = self.clone();
-            tokio::spawn(async move { slack.open_when_known(trigger, coming).await });
-        }
+        // Before the yes is delivered: its form may pass by before the reply is here.
+        let opens = answer == Answer::Yes && !trigger.is_empty();
+        let coming = opens.then(|| self.awaited.form_of(case));
         let container = &payload["container"];
         let (channel, message) = (
             text(&container["channel_id"]),
@@ -197,7 +195,13 @@ impl Slack {
         };
         let user = text(&payload["user"]["id"]);
         let hint = match self.deliver(event).await {
-            Ok(Reply::Taken | Reply::ProofRefused { .. }) => return Verdict::Taken(None),
+            Ok(Reply::Taken | Reply::ProofRefused { .. }) => {
+                // Only to whom the question was put: the value of a button proves nothing.
+                if let Some(coming) = coming {
+                    tokio::spawn(async move { self.open_when_known(trigger, coming).await });
+                }
+                return Verdict::Taken(None);
+            }
             Ok(Reply::AlreadyAnswered) => ANSWERED.to_owned(),
             Ok(Reply::NotYours | Reply::NotFound) => NOT_OPEN.to_owned(),
             Ok(Reply::NoLongerApplies { why }) => why,

@@ -308,6 +308,16 @@ fn each_invariant_is_broken_by_a_history_of_its_own() {
             tell("B", |case| case["alerts"][0]["id"] = json!("never sent")),
         ),
         ("I3", and(150, shown("bob", "m9", "A", false))),
+        (
+            "I3",
+            and(
+                800,
+                What::FormShown {
+                    employee: "bob".to_owned(),
+                    case: "A".to_owned(),
+                },
+            ),
+        ),
         ("I4", and(8_000, shown("alice", "m8", "A", false))),
         (
             "I4",

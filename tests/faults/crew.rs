@@ -198,15 +198,32 @@ impl Crew {
             String::from_utf8_lossy(&verified.stdout),
             String::from_utf8_lossy(&verified.stderr)
         );
-        let metrics = self.metrics_at_rest().await;
+        let (backlog, outbox) = self.left_over().await;
         self.history.note(What::Rest {
-            backlog: sum(&metrics, "securitybot_intake_backlog"),
-            outbox: sum(&metrics, "securitybot_chat_waiting")
-                + sum(&metrics, "securitybot_sink_lag_records"),
+            backlog,
+            outbox,
             journal_whole: verified.status.success(),
             journal_said: said.trim().to_owned(),
         });
         Ok(())
+    }
+
+    /// Alerts, and effects or records, that have not gone where they should: what a page has just brought with it is
+    /// given a moment, and an idle intake looks every 10 s for what the store holds and it does not.
+    async fn left_over(&self) -> (u64, u64) {
+        let until = Instant::now() + Duration::from_secs(15);
+        loop {
+            let metrics = self.metrics().await;
+            let left = (
+                sum(&metrics, "securitybot_intake_backlog"),
+                sum(&metrics, "securitybot_chat_waiting")
+                    + sum(&metrics, "securitybot_sink_lag_records"),
+            );
+            if left == (0, 0) || Instant::now() > until {
+                return left;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
 
     /// Open cases that will not stay open; `None` when the bot does not tell.
@@ -232,7 +249,9 @@ impl Crew {
 
     /// Until nothing new has come for a while: longer with Slack, which takes fifty edits a minute.
     async fn settle(&self) {
-        let count = || self.history.count(|_| true);
+        // The ladder goes on paging where no operator is.
+        let ladder = |what: &What| matches!(what, What::Page { .. } | What::Record { .. });
+        let count = || self.history.count(|what| !ladder(what));
         let (calm, most) = match self.slack {
             Some(_) => (Duration::from_secs(5), Duration::from_secs(90)),
             None => (Duration::from_millis(1500), Duration::from_secs(20)),
@@ -246,18 +265,6 @@ impl Crew {
                 return;
             }
             before = now;
-        }
-    }
-
-    /// An idle intake looks every 10 s for what the store holds and it does not.
-    async fn metrics_at_rest(&self) -> String {
-        let until = Instant::now() + Duration::from_secs(15);
-        loop {
-            let metrics = self.metrics().await;
-            if sum(&metrics, "securitybot_intake_backlog") == 0 || Instant::now() > until {
-                return metrics;
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
 

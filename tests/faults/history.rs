@@ -64,6 +64,11 @@ pub enum What {
         /// With live answer buttons or a form.
         live: bool,
     },
+    /// A form about a case was opened before somebody's eyes.
+    FormShown {
+        employee: String,
+        case: String,
+    },
     /// A message is no longer among those that the page shows.
     ScrolledOff {
         message: String,

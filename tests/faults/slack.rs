@@ -135,12 +135,23 @@ fn observe(seen: &Seen<'_>, history: &History, board: &Board) {
     let (Some(user), Some(applied)) = (seen.user, seen.applied) else {
         return;
     };
-    if !matches!(seen.method, "chat.postMessage" | "chat.update") {
-        return;
-    }
     let Some(employee) = NAMES.into_iter().find(|name| user_of(name) == user) else {
         return;
     };
+    match seen.method {
+        "chat.postMessage" | "chat.update" => {}
+        "views.open" => {
+            let about = applied["view"]["private_metadata"].as_str();
+            if let Some((case, _)) = about.and_then(|about| about.split_once(':')) {
+                history.note(What::FormShown {
+                    employee: employee.to_owned(),
+                    case: case.to_owned(),
+                });
+            }
+            return;
+        }
+        _ => return,
+    }
     let message = &applied["message"];
     let id = format!(
         "{}/{}",

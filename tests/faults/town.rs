@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex};
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 
 use super::history::{History, What, wall_ms};
 use super::producers::{Count, Nodes};
 
 /// A time step of an authenticator.
 const STEP_S: i64 = 30;
+/// Those whose answer may be under way.
+const NEWEST: usize = 3;
 
 #[derive(Clone)]
 pub struct Town {
@@ -71,13 +74,14 @@ impl Town {
         self.questions.lock().unwrap().push(question);
     }
 
-    /// Anybody's question: whose, its case, its revision.
+    /// Anybody's question, often one of the newest: whose, its case, its revision.
     pub fn any_question(&self, rng: &mut StdRng) -> Option<(String, String, u32)> {
         let questions = self.questions.lock().unwrap();
-        match questions.len() {
-            0 => None,
-            count => Some(questions[rng.random_range(0..count)].clone()),
-        }
+        let newest = match rng.random_bool(0.5) {
+            true => questions.len().saturating_sub(NEWEST),
+            false => 0,
+        };
+        questions[newest..].choose(rng).cloned()
     }
 
     /// Somebody begins to act.

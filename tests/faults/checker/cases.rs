@@ -134,6 +134,16 @@ pub fn nothing_invented(view: &View<'_>) -> Vec<String> {
                     ));
                 }
             }
+            What::FormShown { employee, case } => {
+                if let Some(told) = view.cases.get(case.as_str())
+                    && told["employee"] != employee.as_str()
+                {
+                    let of = &told["employee"];
+                    wrong.push(format!(
+                        "{employee} was shown the form of case {case} of {of}"
+                    ));
+                }
+            }
             What::Page { id, body, .. } if body["kind"] == "case" => {
                 let case = body["case"]["id"].as_str().unwrap_or_default();
                 if view.at_rest && !view.cases.contains_key(case) {

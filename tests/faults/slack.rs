@@ -92,6 +92,12 @@ impl Workspace {
         self.fake.state().unacknowledged().len()
     }
 
+    /// How often an envelope went out.
+    pub fn deliveries(&self, envelope: &str) -> usize {
+        let state = self.fake.state();
+        state.deliveries.get(envelope).copied().unwrap_or(0)
+    }
+
     /// The acknowledgement's payload, if it comes in time.
     pub fn acknowledged(&self, envelope: &str, patience: Duration) -> Option<Value> {
         let until = Instant::now() + patience;

@@ -19,6 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(150);
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// How long somebody waits in all for a sign that their click counted.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// As a status: the question is not open any more.
+const OVER: u16 = 409;
 /// Before a click is tried again, or a form opened again.
 const TRY_AGAIN: Duration = Duration::from_secs(6);
 
@@ -154,11 +156,14 @@ impl SlackEmployee {
             self.town.answered(act, 503, "not acknowledged in time");
             payload = self.slack.acknowledged(&envelope, PATIENCE);
         }
-        self.envelopes.push(envelope);
         if let Some(payload) = &payload {
             let (status, said) = answer_of(payload);
+            // Delivered more than once: what has its answer already may have it from this very act.
+            let again = self.slack.deliveries(&envelope) > 1;
+            let status = if status == OVER && again { 503 } else { status };
             self.town.answered(act, status, &said);
         }
+        self.envelopes.push(envelope);
         payload
     }
 
@@ -205,14 +210,52 @@ impl SlackEmployee {
 
     fn submit(&mut self, view: &Value, step: i64) -> Option<Value> {
         let code = code(&self.secret, step);
-        let ticks = ticks(view);
+        let ticks = self.ticks(view);
         let (case, revision) = ticks.first().cloned()?;
-        let act = self
-            .town
-            .acted(&self.name, &case, revision, "confirm", ticks, Some(step));
-        let fields = [("why", "routine work"), ("factor", "code"), ("code", &code)];
+        let act = self.town.acted(
+            &self.name,
+            &case,
+            revision,
+            "confirm",
+            ticks.clone(),
+            Some(step),
+        );
+        let ticked: Vec<String> = ticks
+            .iter()
+            .map(|(case, revision)| format!("{case}:{revision}"))
+            .collect();
+        let fields = [
+            ("why", "routine work"),
+            ("factor", "code"),
+            ("code", &code),
+            ("ticks", &ticked.join(",")),
+        ];
         let envelope = self.slack.fake.send_form(&self.user, view, &fields);
         self.settle(act, envelope)
+    }
+
+    /// Of what the form asks to be confirmed, all that they would say yes to.
+    fn ticks(&self, view: &Value) -> Vec<(String, u32)> {
+        let pair = |value: &Value| {
+            let (case, revision) = value.as_str()?.split_once(':')?;
+            Some((case.to_owned(), revision.parse().ok()?))
+        };
+        let mut blocks = view["blocks"].as_array().into_iter().flatten();
+        let boxes = blocks.find(|block| block["block_id"] == "ticks");
+        let Some(boxes) = boxes else {
+            return pair(&view["private_metadata"]).into_iter().collect();
+        };
+        let open = self.slack.open_to(&self.name);
+        let is_theirs = |case: &str| {
+            let mut open = open.iter();
+            open.find(|asked| asked.case == case)
+                .is_some_and(|asked| mind(self.seed, case, &asked.rule) == Some("yes"))
+        };
+        let options = boxes["element"]["options"].as_array().into_iter().flatten();
+        options
+            .filter_map(|option| pair(&option["value"]))
+            .filter(|(case, _)| is_theirs(case))
+            .collect()
     }
 
     fn make_mischief(&mut self) {
@@ -243,25 +286,6 @@ impl SlackEmployee {
     }
 }
 
-/// What the form asks to be confirmed, as it stands there.
-fn ticks(view: &Value) -> Vec<(String, u32)> {
-    let pair = |value: &str| {
-        let (case, revision) = value.split_once(':')?;
-        Some((case.to_owned(), revision.parse().ok()?))
-    };
-    let mut blocks = view["blocks"].as_array().into_iter().flatten();
-    let boxes = blocks.find(|block| block["block_id"] == "ticks");
-    match boxes.and_then(|boxes| boxes["element"]["initial_options"].as_array()) {
-        Some(ticked) => ticked
-            .iter()
-            .filter_map(|option| pair(option["value"].as_str()?))
-            .collect(),
-        None => pair(view["private_metadata"].as_str().unwrap_or_default())
-            .into_iter()
-            .collect(),
-    }
-}
-
 /// An acknowledgement as a status: taken, refused, over, or perhaps.
 fn answer_of(payload: &Value) -> (u16, String) {
     let said = match payload["response_action"].as_str() {
@@ -273,7 +297,7 @@ fn answer_of(payload: &Value) -> (u16, String) {
     let over = payload["response_action"] == "update";
     let status = match (perhaps, over) {
         (true, _) => 503,
-        (_, true) => 409,
+        (_, true) => OVER,
         _ => 422,
     };
     (status, said)

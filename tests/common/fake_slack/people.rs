@@ -204,7 +204,18 @@ fn values(view: &Value, fields: &[(&str, &str)]) -> Value {
                 );
                 json!({ "type": kind, "value": text })
             }
-            "checkboxes" => json!({ "type": kind, "selected_options": element["initial_options"] }),
+            "checkboxes" => {
+                let ticked = |option: &&Value| {
+                    let value = option["value"].as_str().unwrap();
+                    given.is_some_and(|given| given.split(',').any(|one| one == value))
+                };
+                let options = element["options"].as_array().unwrap().iter();
+                let chosen = match given {
+                    Some(_) => options.filter(ticked).cloned().collect(),
+                    None => json!(element["initial_options"]),
+                };
+                json!({ "type": kind, "selected_options": chosen })
+            }
             "users_select" => json!({ "type": kind, "selected_user": given }),
             "radio_buttons" => {
                 let mut options = element["options"].as_array().unwrap().iter();

@@ -77,7 +77,9 @@ impl SlackEmployee {
 
     fn act(&mut self) {
         let mut proof = None;
-        for asked in self.slack.open_to(&self.name) {
+        let open = self.slack.open_to(&self.name);
+        let mut proves = open.iter().any(|asked| asked.form.is_some());
+        for asked in open {
             if asked.question && self.seen.insert((asked.case.clone(), asked.revision)) {
                 self.town.asks(&self.name, &asked.case, asked.revision);
             }
@@ -89,7 +91,15 @@ impl SlackEmployee {
             }
             if asked.form.is_some() && action == "yes" {
                 proof.get_or_insert(asked);
-            } else if self.rng.random_ratio(1, 4) && !asked.reference.is_empty() {
+                continue;
+            }
+            // One code for all: what waits meanwhile stands on the next form, to be ticked.
+            if action == "yes" && proves && self.rng.random_ratio(9, 10) {
+                self.wait(&asked.case);
+                continue;
+            }
+            proves |= action == "yes";
+            if self.rng.random_ratio(1, 4) && !asked.reference.is_empty() {
                 self.type_answer(&asked, action);
             } else {
                 self.press(&asked, action);

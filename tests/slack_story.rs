@@ -6,13 +6,13 @@
 mod common;
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::fake_http::FakeHttp;
 use common::fake_slack::{APP_TOKEN, BOT_TOKEN, FakeSlack, Mode, people};
 use common::person::{secret_of, totp};
+use common::port::free_port;
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,9 +29,7 @@ impl Service {
     async fn start(slack: &FakeSlack, pager: &FakeHttp) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = format!("127.0.0.1:{}", free_port());
         let config = format!(
             r#"
 [server]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use common::redis::{RedisServer, free_port};
+use common::port::free_port;
+use common::redis::RedisServer;
 use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::store::redis::{RedisOptions, RedisStore};

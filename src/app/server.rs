@@ -22,7 +22,13 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let clock = Clock::system();
     super::metrics();
     let app = App::start(config, clock).await?;
-    let server = serve(&app)?;
+    let server = match serve(&app) {
+        Ok(server) => server,
+        Err(error) => {
+            app.stop().await;
+            return Err(error);
+        }
+    };
     let handle = server.handle();
     actix_rt::spawn(server);
     actix_rt::spawn(heartbeat::feed_watchdog());

@@ -11,7 +11,8 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-use crate::common::bot::{PATIENCE, free_port};
+use crate::common::bot::PATIENCE;
+use crate::common::port::free_port;
 
 pub const WIDE: u32 = 1280;
 pub const PHONE: u32 = 360;

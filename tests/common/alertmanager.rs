@@ -1,12 +1,13 @@
 //! A real prometheus-alertmanager of the test's own: free loopback port, temporary folder, ended by its
 //! process id. A test whose Alertmanager is missing fails and says what to install.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::port::free_port;
 
 const BINARY: &str = "prometheus-alertmanager";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,10 +38,7 @@ impl Alertmanager {
             ),
         )
         .expect("the config can be written");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free loopback port")
-            .port();
+        let port = free_port();
         let url = format!("http://127.0.0.1:{port}");
         let child = Command::new(BINARY)
             .arg(format!("--config.file={}", config.display()))

@@ -2,7 +2,6 @@
 //! started again. What it says of itself is asked through the API, what it did is known by the fakes.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +9,8 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::port::free_port;
 
 /// Longer than anything waited for takes on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -327,9 +328,4 @@ impl Drop for Bot {
 fn binary() -> PathBuf {
     let other = std::env::var_os("BOT_UNDER_TEST");
     other.map_or_else(|| env!("CARGO_BIN_EXE_securitybot").into(), PathBuf::from)
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }

@@ -10,5 +10,6 @@ pub mod fake_http;
 pub mod fake_pagerduty;
 pub mod fake_slack;
 pub mod person;
+pub mod port;
 pub mod redis;
 pub mod tls;

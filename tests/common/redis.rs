@@ -2,12 +2,14 @@
 //! must not count as passed.
 #![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::port::free_port;
 
 /// Long enough for a loaded machine; a server usually answers within 50 ms.
 const START_WITHIN: Duration = Duration::from_secs(20);
@@ -208,10 +210,4 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill9();
     }
-}
-
-/// Free a moment ago; another process may take it.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }

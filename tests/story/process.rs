@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::bot::{Bot, PEOPLE, free_port};
+use crate::common::bot::{Bot, PEOPLE};
 use crate::common::fake_http::{FakeHttp, Mode};
 use crate::common::person::Person;
+use crate::common::port::free_port;
 use crate::common::redis::RedisServer;
 
 /// What systemd gives it before it kills.

@@ -28,6 +28,11 @@ impl<M: Machine> Durable<M> {
                 break;
             };
             let event = M::settled(order.effect.as_ref().clone(), within.settlement);
+            // Ids are made of it: a step of its own needs its own.
+            let cx = &Context {
+                entropy: rand::random(),
+                ..*cx
+            };
             // One that panics is met again when the effect is performed as usual, and the aggregate starts anew then.
             let Ok(mut settled) = catch_unwind(AssertUnwindSafe(|| step.next.step(&event, cx)))
             else {

@@ -59,6 +59,7 @@ impl Machine for Sum {
     type Effect = Nothing;
     type Reply = (u32, bool);
     const SCHEMA: u32 = 1;
+    type Piece = securitybot::core::pieces::Whole;
 
     fn new(_: &AggregateKey) -> Self {
         Self {

@@ -17,7 +17,7 @@ use crate::core::world::World;
 use crate::store::StoreError;
 
 use super::beside::{Beside, Done};
-use super::checkpoint::{self, Outbox, Unreadable};
+use super::checkpoint::{self, Outbox, Unreadable, Written};
 use super::durable::{Durable, Env, Handle, Loaded, Notice, WakeUp};
 use super::mailbox::post;
 use super::messages::{DeliverError, Reconfigure, Stop, Wake};
@@ -199,22 +199,24 @@ async fn load<M: Machine>(
             version: 0,
             state,
             outbox: Outbox::new(),
+            written: Written::default(),
         });
     };
-    let decoded = checkpoint::decode::<M>(&key.name, &stored.state);
-    let own = decoded.and_then(|(state, outbox)| match state.is_of(key) {
-        true => Ok((state, outbox)),
+    let restored = checkpoint::restore::<M>(&key.name, &stored.state, &stored.pieces);
+    let own = restored.and_then(|restored| match restored.0.is_of(key) {
+        true => Ok(restored),
         false => Err(Unreadable::Corrupt {
             key: key.name.clone(),
             why: "it is another aggregate's".to_owned(),
         }),
     });
     match own {
-        Ok((state, outbox)) => Ok(Loaded {
+        Ok((state, outbox, written)) => Ok(Loaded {
             key: key.clone(),
             version: stored.version,
             state,
             outbox,
+            written,
         }),
         // A newer bot's state is not ours to judge.
         Err(error @ Unreadable::Newer { .. }) => Err(error.to_string()),
@@ -222,17 +224,18 @@ async fn load<M: Machine>(
             tracing::error!(%key, %error, "an unreadable checkpoint; the aggregate starts anew");
             counter!("securitybot_aggregates_rebuilt_total").increment(1);
             let guard = serde_json::from_str::<Guard>(&stored.guard).ok();
+            let written = Written::unreadable(&stored);
             let step = recovery::rebuild::<M>(
                 env,
                 key.clone(),
                 stored.version,
-                stored.state,
+                checkpoint::remains(&stored),
                 guard,
                 None,
                 world,
             )
             .await?;
-            super::durable::adopt(env, key, stored.version, step, world).await
+            super::durable::adopt(env, key, stored.version, &written, step, world).await
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::case::CaseView;
 use super::ids::{AggregateKey, CaseId};
 use super::page::Raise;
+use super::pieces::{Piece, Pieces};
 use super::record::Record;
 use super::time::Timestamp;
 use super::world::World;
@@ -108,6 +109,7 @@ pub trait Machine:
     type Event: Clone + std::fmt::Debug + Send + Unpin + 'static;
     type Effect: Effect;
     type Reply: Clone + std::fmt::Debug + Send + Unpin + 'static;
+    type Piece: Piece;
 
     /// Raised when the stored form changes; older forms are migrated by `migrate`.
     const SCHEMA: u32;
@@ -122,6 +124,11 @@ pub trait Machine:
     }
 
     fn step(&self, event: &Self::Event, cx: &Context<'_>) -> Step<Self>;
+
+    /// What of the state is stored by itself.
+    fn pieces(&mut self) -> Option<&mut Pieces<Self::Piece>> {
+        None
+    }
 
     /// The earliest instant at which time alone changes something (deadline, reminder, repeat).
     fn due(&self) -> Option<Timestamp>;

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod invariants;
 pub mod machine;
 pub mod page;
+pub mod pieces;
 pub mod policy;
 pub mod record;
 pub mod rollup;

@@ -86,11 +86,34 @@ pub struct Commit {
     pub state: String,
     /// The encoded [`crate::core::machine::Guard`].
     pub guard: String,
+    pub pieces: PieceChanges,
     /// When it must be woken; `None`: never by time.
     pub due: Option<Timestamp>,
     pub rows: Vec<RowChange>,
     /// Other aggregates of the same partition created by this commit (escalations): version 1.
     pub births: Vec<Birth>,
+}
+
+/// A part of an aggregate's state that is stored by itself. It is written once, under a number that the aggregate did
+/// not use before, and never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub number: u64,
+    /// JSON.
+    pub body: String,
+}
+
+/// What a commit does to the pieces of its aggregate.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PieceChanges {
+    pub written: Vec<Piece>,
+    /// The numbers of all that belong to the state from now on, in ascending order.
+    pub held: Vec<u64>,
+    /// The numbers of those that belonged to the state before. A store that can be left with half a commit keeps them
+    /// until they are named as `dropped`.
+    pub freed: Vec<u64>,
+    /// Those that an earlier commit, which stands, has freed.
+    pub dropped: Vec<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -203,6 +226,8 @@ pub struct Stored {
     pub version: u64,
     pub state: String,
     pub guard: String,
+    /// In the order of their numbers; one that is missing is not there.
+    pub pieces: Vec<Piece>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::actors::Now;
-use crate::actors::checkpoint::{self, Outbox};
+use crate::actors::checkpoint::{self, Encoded, Outbox, Written};
 use crate::actors::checkpointer::{Persist, Verdict};
 use crate::actors::mailbox::Mailbox;
 use crate::actors::messages::Wake;
@@ -73,12 +73,14 @@ pub struct Loaded<M: Machine> {
     pub version: u64,
     pub state: M,
     pub outbox: Outbox<M::Effect>,
+    pub written: Written<M::Piece>,
 }
 
 /// A step that has been encoded and waits for its verdict.
 pub struct Prepared<M: Machine> {
     pub next: M,
     pub outbox: Outbox<M::Effect>,
+    pub written: Written<M::Piece>,
     /// Taken when it is handed to the Checkpointer.
     pub commit: Option<Commit>,
     pub records: Vec<Record>,
@@ -93,6 +95,7 @@ pub async fn adopt<M: Machine>(
     env: &Env<M>,
     key: &AggregateKey,
     version: u64,
+    written: &Written<M::Piece>,
     step: Step<M>,
     world: &World,
 ) -> Result<Loaded<M>, String> {
@@ -103,7 +106,7 @@ pub async fn adopt<M: Machine>(
         world,
     };
     let outbox = Outbox::anew(now).after(None, &[], &BTreeSet::new(), step.effects.clone(), now);
-    let mut prepared = prepared(key, version, step, outbox, &cx);
+    let mut prepared = prepared(key, version, written, step, outbox, &cx);
     let commit = prepared.commit.take().expect("a new step holds its commit");
     let write = Write::Commit(commit);
     match env.persist(key.partition, write, prepared.records).await {
@@ -114,12 +117,12 @@ pub async fn adopt<M: Machine>(
                     version: 1,
                 });
             }
-            let (state, outbox) = (prepared.next, prepared.outbox);
             Ok(Loaded {
                 key: key.clone(),
                 version: version + 1,
-                state,
-                outbox,
+                state: prepared.next,
+                outbox: prepared.outbox,
+                written: prepared.written,
             })
         }
         verdict => Err(format!(
@@ -132,7 +135,8 @@ pub async fn adopt<M: Machine>(
 pub fn prepared<M: Machine>(
     key: &AggregateKey,
     version: u64,
-    step: Step<M>,
+    written: &Written<M::Piece>,
+    mut step: Step<M>,
     outbox: Outbox<M::Effect>,
     cx: &Context<'_>,
 ) -> Prepared<M> {
@@ -143,10 +147,16 @@ pub fn prepared<M: Machine>(
         .map(|raise| born(raise, key.partition, &mut records, cx))
         .collect();
     let born_keys = births.iter().map(|birth| birth.key.clone()).collect();
+    let Encoded {
+        state,
+        pieces,
+        written,
+    } = checkpoint::encode_after(&key.name, written, &mut step.next, &outbox);
     let commit = Commit {
         key: key.clone(),
         expected: version,
-        state: checkpoint::encode(&step.next, &outbox),
+        state,
+        pieces,
         guard: serde_json::to_string(&step.next.guard()).expect("a guard is plain data"),
         due: earliest(step.next.due(), outbox.due()),
         rows: step.rows,
@@ -156,6 +166,7 @@ pub fn prepared<M: Machine>(
     Prepared {
         next: step.next,
         outbox,
+        written,
         commit: Some(commit),
         records,
         reply,

@@ -28,7 +28,7 @@ use crate::core::time::Timestamp;
 use crate::core::world::World;
 use crate::store::Write;
 
-use super::checkpoint::{self, Outbox};
+use super::checkpoint::{self, Outbox, Written};
 use super::checkpointer::Verdict;
 use super::mailbox::post_to_owner;
 use super::measure::OutboxDepth;
@@ -87,6 +87,7 @@ pub struct Durable<M: Machine> {
     version: u64,
     state: M,
     outbox: Outbox<M::Effect>,
+    written: Written<M::Piece>,
     depth: OutboxDepth,
     /// Performing now.
     in_flight: BTreeSet<u64>,
@@ -128,6 +129,7 @@ impl<M: Machine> Durable<M> {
             version: loaded.version,
             state: loaded.state,
             outbox: loaded.outbox,
+            written: loaded.written,
             in_flight: BTreeSet::new(),
             started,
             env,
@@ -214,7 +216,7 @@ impl<M: Machine> Durable<M> {
         let (step, outbox, then) = self.perform_within(step, outbox, cx);
         Prepared {
             then,
-            ..prepared(&self.key, self.version, step, outbox, cx)
+            ..prepared(&self.key, self.version, &self.written, step, outbox, cx)
         }
     }
 
@@ -253,6 +255,7 @@ impl<M: Machine> Durable<M> {
                 self.version += 1;
                 self.state = prepared.next;
                 self.outbox = prepared.outbox;
+                self.written = prepared.written;
                 if let (Some((reply, _)), Some(said)) = (handle, prepared.reply) {
                     let _ = reply.send(Ok(said));
                 }

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics::counter;
 
-use crate::actors::checkpoint::{self, Entry};
+use crate::actors::checkpoint::{self, Encoded, Entry};
 use crate::core::ids::AggregateKey;
 use crate::core::machine::{Effect, Machine, Row, Settlement, retry_delay};
 use crate::core::world::World;
@@ -116,19 +116,26 @@ impl<M: Machine> Durable<M> {
         };
         entry.tries = entry.tries.saturating_add(1);
         entry.not_before = now.after(after);
+        let mut next = self.state.clone();
+        let Encoded {
+            state,
+            pieces,
+            written,
+        } = checkpoint::encode_after(&self.key.name, &self.written, &mut next, &outbox);
         let commit = Commit {
             key: self.key.clone(),
             expected: self.version,
-            state: checkpoint::encode(&self.state, &outbox),
+            state,
+            pieces,
             guard: serde_json::to_string(&self.state.guard()).expect("a guard is plain data"),
             due: earliest(self.state.due(), outbox.due()),
             rows: Vec::new(),
             births: Vec::new(),
         };
-        let next = self.state.clone();
         let prepared = Prepared {
             next,
             outbox,
+            written,
             commit: Some(commit),
             records: Vec::new(),
             reply: None,

@@ -7,7 +7,6 @@
 mod alerts_arrived;
 mod answer_given;
 mod button_pressed;
-mod cases;
 mod deadline_reached;
 pub mod effect;
 mod effect_settled;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::core::ids::{AggregateKey, EmployeeId};
+use crate::core::ids::{AggregateKey, CaseId, EmployeeId};
 use crate::core::machine::{Context, Guard, Machine, Remains, Settlement, Step};
+use crate::core::pieces::{Piece, Pieces};
 use crate::core::time::Timestamp;
 
-use super::cases::Cases;
 use super::effect::Effect;
 use super::event::{Event, Reply};
 use super::open_case::Case;
@@ -43,8 +43,8 @@ pub struct Conversation {
     /// The last number taken from each source's intake.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) taken: BTreeMap<String, u64>,
-    #[serde(default, skip_serializing_if = "Cases::is_empty")]
-    pub(super) cases: Cases,
+    #[serde(default, skip_serializing_if = "Pieces::is_empty")]
+    pub(super) cases: Pieces<Case>,
     /// Cases ever asked about; the place of the next one.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub(super) opened: u64,
@@ -168,6 +168,7 @@ impl Machine for Conversation {
     type Event = Event;
     type Effect = Effect;
     type Reply = Reply;
+    type Piece = Case;
 
     const SCHEMA: u32 = 1;
 
@@ -180,7 +181,7 @@ impl Machine for Conversation {
                 Owner::Unknown(subject)
             },
             taken: BTreeMap::new(),
-            cases: Cases::default(),
+            cases: Pieces::default(),
             opened: 0,
             snoozes: Vec::new(),
             events: VecDeque::new(),
@@ -253,6 +254,10 @@ impl Machine for Conversation {
         turn.finish(reply)
     }
 
+    fn pieces(&mut self) -> Option<&mut Pieces<Case>> {
+        Some(&mut self.cases)
+    }
+
     fn due(&self) -> Option<Timestamp> {
         let open = self.open_cases().map(Case::due);
         let closed = self.cases.values();
@@ -287,6 +292,12 @@ impl Machine for Conversation {
         cx: &Context<'_>,
     ) -> Step<Self> {
         super::rebuilt::rebuilt(key, guard, remains, poison, cx)
+    }
+}
+
+impl Piece for Case {
+    fn id(&self) -> CaseId {
+        self.id
     }
 }
 

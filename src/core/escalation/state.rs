@@ -7,6 +7,7 @@ use crate::core::case::{CaseView, EscalationState, EscalationView};
 use crate::core::ids::{AggregateKey, CaseId, OperatorName, PagerName};
 use crate::core::machine::{Context, Guard, Machine, Remains, Settlement, Step};
 use crate::core::page::Raise;
+use crate::core::pieces::Whole;
 use crate::core::policy::Level;
 use crate::core::time::Timestamp;
 
@@ -228,6 +229,7 @@ impl Machine for Escalation {
     type Event = Event;
     type Effect = Effect;
     type Reply = Reply;
+    type Piece = Whole;
 
     const SCHEMA: u32 = 1;
 

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Accept, Batch, Claim, Commit, Head, Mark, QueuedAlert, Store, Write, WriteError, journal,
+    Accept, Batch, Claim, Commit, Head, Mark, PieceChanges, QueuedAlert, Store, Write, WriteError,
+    journal,
 };
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row};
@@ -47,6 +48,7 @@ where
 {
     cases!(make;
         writes::a_commit_is_read_back_whole,
+        writes::pieces_are_read_with_the_state_that_holds_them,
         writes::a_commit_from_another_version_is_a_conflict_and_nothing_of_its_batch_is_written,
         writes::a_birth_of_what_exists_is_a_conflict,
         writes::writes_of_a_batch_see_each_other_but_no_refused_one,
@@ -153,6 +155,7 @@ fn commit(name: &str, expected: u64) -> Commit {
         expected,
         state: format!("{{\"state of\":\"{name}\",\"after\":{expected}}}"),
         guard: format!("{{\"after\":{expected}}}"),
+        pieces: PieceChanges::default(),
         due: None,
         rows: Vec::new(),
         births: Vec::new(),

@@ -7,7 +7,9 @@ use std::task::{Context, Waker};
 use super::{HOME, Owner, accept, at, commit, key, mark, row};
 use crate::core::ids::CaseId;
 use crate::core::machine::{Collection, RowChange};
-use crate::store::{Birth, Head, Refusal, Seen, Store, Stored, Write, WriteError, journal};
+use crate::store::{
+    Birth, Head, Piece, PieceChanges, Refusal, Seen, Store, Stored, Write, WriteError, journal,
+};
 
 fn refused(result: Result<(), WriteError>) -> Vec<(usize, Refusal)> {
     match result {
@@ -53,6 +55,7 @@ pub(super) async fn a_commit_is_read_back_whole(store: &dyn Store) {
         version: 1,
         state: one.state.clone(),
         guard: one.guard.clone(),
+        pieces: Vec::new(),
     };
     assert_eq!(stored, expected);
     let born = store.load(&key("escalation/e1")).await.unwrap().unwrap();
@@ -84,6 +87,73 @@ pub(super) async fn a_commit_is_read_back_whole(store: &dyn Store) {
     let gone = store.row(Collection::Escalations, "e1").await.unwrap();
     assert_eq!(gone, None);
     assert_eq!(store.load(&key("employee/nobody")).await.unwrap(), None);
+}
+
+pub(super) async fn pieces_are_read_with_the_state_that_holds_them(store: &dyn Store) {
+    let mut owner = Owner::new(store).await;
+    let piece = |number: u64, text: &str| Piece {
+        number,
+        body: text.to_owned(),
+    };
+    let long = "long ".repeat(99);
+    let steps = [
+        // Written, held, freed, dropped; what is read.
+        (
+            vec![piece(1, "one"), piece(2, &long)],
+            vec![1, 2],
+            vec![],
+            vec![],
+            vec![piece(1, "one"), piece(2, &long)],
+        ),
+        (
+            vec![piece(3, "one more")],
+            vec![2, 3],
+            vec![1],
+            vec![],
+            vec![piece(2, &long), piece(3, "one more")],
+        ),
+        (
+            vec![],
+            vec![3],
+            vec![2],
+            vec![1],
+            vec![piece(3, "one more")],
+        ),
+        // Held, but never written: it is for the reader to miss it.
+        (
+            vec![],
+            vec![3, 9],
+            vec![],
+            vec![2],
+            vec![piece(3, "one more")],
+        ),
+        (vec![], vec![], vec![3], vec![], vec![]),
+    ];
+    for (version, (written, held, freed, dropped, read)) in (0..).zip(steps) {
+        let mut one = commit("employee/alice", version);
+        one.pieces = PieceChanges {
+            written,
+            held,
+            freed,
+            dropped,
+        };
+        let mut other = commit("employee/alice ", version);
+        other.pieces.written = vec![piece(1, "of somebody else")];
+        other.pieces.held = vec![1];
+        let batch = vec![Write::Commit(one.clone()), Write::Commit(other.clone())];
+        owner.write(batch).await.unwrap();
+        let found = store.load(&one.key).await.unwrap().unwrap();
+        assert_eq!(found.pieces, read);
+        assert_eq!((found.state, found.guard), (one.state, one.guard));
+        let found = store.load(&other.key).await.unwrap().unwrap();
+        assert_eq!(found.pieces, other.pieces.written);
+    }
+    let mut refused = commit("employee/alice", 77);
+    refused.pieces.written = vec![piece(1, "refused")];
+    refused.pieces.held = vec![1];
+    assert!(owner.write(vec![Write::Commit(refused)]).await.is_err());
+    let found = store.load(&key("employee/alice")).await.unwrap().unwrap();
+    assert_eq!(found.pieces, []);
 }
 
 pub(super) async fn a_commit_from_another_version_is_a_conflict_and_nothing_of_its_batch_is_written(

@@ -126,16 +126,22 @@ impl All {
         let part = self.parts.entry(batch.partition).or_default();
         match write {
             Write::Commit(one) => {
-                let stored = |version, state: &String, guard: &str| Stored {
+                let stored = |version, state: &String, guard: &str, pieces| Stored {
                     version,
                     state: state.clone(),
                     guard: guard.to_owned(),
+                    pieces,
                 };
-                let next = stored(one.expected + 1, &one.state, &one.guard);
+                let before = part.aggregates.remove(&one.key.name);
+                let mut pieces = before.map(|(stored, _)| stored.pieces).unwrap_or_default();
+                pieces.retain(|piece| one.pieces.held.contains(&piece.number));
+                pieces.extend(one.pieces.written.iter().cloned());
+                pieces.sort_by_key(|piece| piece.number);
+                let next = stored(one.expected + 1, &one.state, &one.guard, pieces);
                 part.aggregates
                     .insert(one.key.name.clone(), (next, one.due));
                 for birth in &one.births {
-                    let first = stored(1, &birth.state, "");
+                    let first = stored(1, &birth.state, "", Vec::new());
                     part.aggregates
                         .insert(birth.key.name.clone(), (first, birth.due));
                 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use redis::Cmd;
 
 use super::expected::Expected;
-use super::{chunk, format};
+use super::{chunk, format, pack};
 use crate::core::machine::{Collection, RowChange};
 use crate::core::time::Timestamp;
 use crate::store::{Accept, Batch, Head, JournalRow, Write};
@@ -119,14 +119,19 @@ impl<'a> Calls<'a> {
     }
 }
 
+fn field<'a>(name: &str, number: u64) -> Cow<'a, [u8]> {
+    Cow::Owned(format::piece(name, number).into_bytes())
+}
+
 fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
     let (mut states, mut versions) = (Values::new(), Values::new());
     // The last one counts.
     let mut dues: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
     let mut born = Values::new();
-    let mut set = |name: &'a str, version: u64, guard: &str, state: &str, due| {
+    let (mut pieces, mut dropped) = (Values::new(), Values::new());
+    let mut set = |name: &'a str, version: u64, guard: &str, held: &[u64], state: &str, due| {
         states.push(text(name));
-        states.push(Cow::Owned(format::aggregate(guard, state)));
+        states.push(Cow::Owned(format::aggregate(guard, held, state)));
         versions.push(text(name));
         versions.push(number(version));
         dues.insert(name, due);
@@ -134,9 +139,16 @@ fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
     for write in &batch.writes {
         let Write::Commit(one) = write else { continue };
         let next = one.expected + 1;
-        set(&one.key.name, next, &one.guard, &one.state, one.due);
+        let (name, changes) = (&one.key.name, &one.pieces);
+        set(name, next, &one.guard, &changes.held, &one.state, one.due);
+        for piece in &changes.written {
+            let mut value = Vec::new();
+            pack::pack(piece.body.as_bytes(), &mut value);
+            pieces.extend([field(name, piece.number), Cow::Owned(value)]);
+        }
+        dropped.extend(changes.dropped.iter().map(|number| field(name, *number)));
         for birth in &one.births {
-            set(&birth.key.name, 1, "", &birth.state, birth.due);
+            set(&birth.key.name, 1, "", &[], &birth.state, birth.due);
             if let Some(at) = birth.due {
                 born.extend([number(at.as_millis()), text(&birth.key.name)]);
             }
@@ -151,6 +163,8 @@ fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
     }
     // Of half a commit too whoever was born must wake: nothing else would ever find it.
     calls.add("ZADD", "due", born);
+    calls.add("HDEL", "pc", dropped);
+    calls.add("HSET", "pc", pieces);
     calls.add("HSET", "agg", states);
     calls.add("HSET", "ver", versions);
     calls.add("ZADD", "due", timed);

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::pack;
 use crate::core::machine::{Collection, Row};
 use crate::core::time::Timestamp;
-use crate::store::{Head, Mark, QueuedAlert, StoreError, Stored, lists};
+use crate::store::{Head, Mark, Piece, QueuedAlert, StoreError, Stored, lists};
 
 pub(super) fn head(head: &Head) -> String {
     format!("{} {}", head.seq, head.hash)
@@ -33,43 +33,63 @@ pub(super) fn unreadable(what: &str, expected: &str) -> StoreError {
 }
 
 /// A text of others in front of what is packed: its length in bytes, `\n`, the text.
-fn led(text: &str, body: &str) -> Vec<u8> {
-    let mut value = format!("{}\n{text}", text.len()).into_bytes();
+fn led(head: &str, text: &str, body: &str) -> Vec<u8> {
+    let mut value = format!("{}{head}\n{text}", text.len()).into_bytes();
     pack::pack(body.as_bytes(), &mut value);
     value
 }
 
-fn read_led(value: &[u8]) -> (String, String) {
+/// What stands in the first line after the length, the text, the body.
+fn read_led(value: &[u8]) -> (&str, String, String) {
     let parts = || {
-        let (length, rest) = line(value)?;
+        let (first, rest) = line(value)?;
+        let end = first.find(' ').unwrap_or(first.len());
+        let (length, head) = first.split_at(end);
         let (text, packed) = rest.split_at_checked(length.parse().ok()?)?;
-        Some((String::from_utf8(text.to_vec()).ok()?, pack::text(packed)))
+        let text = String::from_utf8(text.to_vec()).ok()?;
+        Some((head, text, pack::text(packed)))
     };
-    parts().unwrap_or_else(|| (String::new(), pack::remains(value)))
+    parts().unwrap_or_else(|| ("", String::new(), pack::remains(value)))
 }
 
-/// The state behind its guard.
-pub(super) fn aggregate(guard: &str, state: &str) -> Vec<u8> {
-    led(guard, state)
+/// The state behind its guard; in the first line, for `load.lua`, the numbers of its pieces, each after a space.
+pub(super) fn aggregate(guard: &str, held: &[u64], state: &str) -> Vec<u8> {
+    let numbers: String = held.iter().map(|number| format!(" {number}")).collect();
+    led(&numbers, guard, state)
 }
 
 /// `version` is the one that commits compare. A Redis that lost the end of its append-only file twice can
 /// have applied half a commit, so that the two differ; following the other one would conflict for ever.
+/// `pieces` as `load.lua` found them: one by one those of the first line.
 pub(super) fn read_aggregate(
     name: &str,
     version: &str,
     value: &[u8],
+    pieces: &[Option<Vec<u8>>],
 ) -> Result<Stored, StoreError> {
     let version = match version {
         "" => 0,
         digits => digits.parse().map_err(|_| unreadable(name, "a version"))?,
     };
-    let (guard, state) = read_led(value);
+    let (numbers, guard, state) = read_led(value);
+    let numbers = numbers.split_ascii_whitespace().zip(pieces);
+    let pieces = numbers.filter_map(|(number, packed)| {
+        Some(Piece {
+            number: number.parse().ok()?,
+            body: pack::text(packed.as_ref()?),
+        })
+    });
     Ok(Stored {
         version,
+        pieces: pieces.collect(),
         state,
         guard,
     })
+}
+
+/// The field of a piece in `pc`.
+pub(super) fn piece(name: &str, number: u64) -> String {
+    format!("{name}\0{number}")
 }
 
 /// The first line and what comes after it.
@@ -81,11 +101,11 @@ fn line(value: &[u8]) -> Option<(&str, &[u8])> {
 
 /// The alert behind its receiver.
 pub(super) fn queued(alert: &QueuedAlert) -> Vec<u8> {
-    led(&alert.receiver, &alert.body)
+    led("", &alert.receiver, &alert.body)
 }
 
 pub(super) fn read_queued(number: u64, value: &[u8]) -> QueuedAlert {
-    let (receiver, body) = read_led(value);
+    let (_, receiver, body) = read_led(value);
     QueuedAlert {
         number,
         receiver,

@@ -14,7 +14,8 @@
 //! | key | what | written by | read by |
 //! |---|---|---|---|
 //! | `lease` | hash: `node`, `until`, `epoch`; `head` and `anchor` of the journal (`{seq} {hash}`); `cases_kept` | lease, commit, forget, trim | all of these, journal |
-//! | `agg` | hash by name: the guard, the state packed | commit, trim | load |
+//! | `agg` | hash by name: the guard, the state packed; the numbers of its pieces | commit, trim | load |
+//! | `pc` | hash by name, `\0`, number: a piece of a state, packed | commit | load |
 //! | `ver` | hash by name: the version that commits compare | commit, trim | commit, load, due |
 //! | `due` | sorted set of names by time | commit | due, trim |
 //! | `next`, `cursor`, `low` | hashes by source: the next number, the Poller's place, a number below which nothing waits | commit | commit, queue, queued |
@@ -37,8 +38,9 @@
 //! counts when the file is loaded once more ("MULTI calls can not be nested" in Redis's log). So whatever
 //! a commit writes must be right also if the beginning of one that never was comes before it, or after it:
 //! nothing is appended under a number that must rise, what is written is written whole, and the order is
-//! the journal first and its head last, the time a newborn wakes before its state, states before what they
-//! took leaves its queue, alerts before their marks. And a server that was started anew is asked to write
+//! the journal first and its head last, the time a newborn wakes before its state, pieces before the state that
+//! holds them, states before what they took leaves its queue, alerts before their marks. A piece is dropped by the
+//! commit after the one that freed it: half a commit must not take away what the state before it holds. And a server that was started anew is asked to write
 //! its file again (`restarted.rs`).
 
 mod address;
@@ -216,7 +218,7 @@ impl Store for RedisStore {
     async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
         let mut cmd = scripts::LOAD.call(&self.prefix(key.partition));
         cmd.arg(&key.name);
-        let (version, value): (String, Vec<u8>) = self
+        let (version, value, pieces): (String, Vec<u8>, Vec<Option<Vec<u8>>>) = self
             .reads
             .run(&scripts::LOAD, &cmd)
             .await
@@ -224,7 +226,7 @@ impl Store for RedisStore {
         if version.is_empty() && value.is_empty() {
             return Ok(None);
         }
-        format::read_aggregate(&key.name, &version, &value).map(Some)
+        format::read_aggregate(&key.name, &version, &value, &pieces).map(Some)
     }
 
     async fn due(

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use super::{locked, schema, unreadable};
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::time::Timestamp;
-use crate::store::{Due, Head, JournalRow, Queue, QueuedAlert, StoreError, Stored};
+use crate::store::{Due, Head, JournalRow, Piece, Queue, QueuedAlert, StoreError, Stored};
 
 /// Reads at the same time; the machine has few cores and the file one disk.
 const READERS: usize = 4;
@@ -64,19 +64,32 @@ pub(super) fn limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+/// One statement, so that state and pieces are of one commit.
 pub(super) fn load(conn: &Connection, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
     (|| {
-        conn.prepare_cached(
-            "SELECT version, state, guard FROM aggregates WHERE partition = ?1 AND name = ?2",
-        )?
-        .query_row(params![key.partition, key.name], |row| {
-            Ok(Stored {
-                version: row.get(0)?,
-                state: row.get(1)?,
-                guard: row.get(2)?,
-            })
-        })
-        .optional()
+        let mut select = conn.prepare_cached(
+            "SELECT a.version, a.state, a.guard, p.number, p.body
+             FROM aggregates a LEFT JOIN pieces p ON p.aggregate = a.id
+             WHERE a.partition = ?1 AND a.name = ?2 ORDER BY p.number",
+        )?;
+        let mut rows = select.query(params![key.partition, key.name])?;
+        let mut stored = None;
+        while let Some(row) = rows.next()? {
+            let stored = match &mut stored {
+                Some(stored) => stored,
+                None => stored.insert(Stored {
+                    version: row.get(0)?,
+                    state: row.get(1)?,
+                    guard: row.get(2)?,
+                    pieces: Vec::new(),
+                }),
+            };
+            if let Some(number) = row.get(3)? {
+                let body = row.get(4)?;
+                stored.pieces.push(Piece { number, body });
+            }
+        }
+        Ok(stored)
     })()
     .map_err(unreadable)
 }

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// `sbot` in ASCII: tells our files from other programs' databases (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x7362_6f74;
 /// Raised with each change of the tables (`PRAGMA user_version`).
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// Page caches in KiB: large enough for the hot indexes, small enough to forget about.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 const READER_CACHE_KIB: i64 = 4 * 1024;
@@ -25,6 +25,13 @@ const STATEMENTS: usize = 96;
 
 /// One page of the smallest size SQLite knows; with less, it takes a file for an empty one.
 const SMALLEST: u64 = 512;
+
+/// Since schema 2.
+const PIECES: &str = "
+CREATE TABLE pieces(
+  aggregate INTEGER NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY(aggregate, number)) STRICT, WITHOUT ROWID;
+";
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -108,6 +115,10 @@ pub(super) fn open_writer(path: &Path, partitions: u16) -> Result<Connection, St
     }
     conn.pragma_update(None, "journal_mode", "wal")
         .map_err(failed)?;
+    if schema < 2 {
+        let upgrade = format!("BEGIN IMMEDIATE; {PIECES} PRAGMA user_version = 2; COMMIT;");
+        conn.execute_batch(&upgrade).map_err(failed)?;
+    }
     // With the log written back, the file itself must be as long as it says.
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         .map_err(failed)?;
@@ -178,7 +189,7 @@ fn create(path: &Path, partitions: u16) -> Result<(), StoreError> {
         conn.pragma_update(None, "synchronous", "full")?;
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
         conn.pragma_update(None, "user_version", SCHEMA)?;
-        conn.execute_batch(&format!("BEGIN; {TABLES} COMMIT;"))?;
+        conn.execute_batch(&format!("BEGIN; {TABLES} {PIECES} COMMIT;"))?;
         conn.execute(
             "INSERT INTO meta VALUES('partitions', ?1)",
             [partitions.to_string()],

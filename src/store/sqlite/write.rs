@@ -8,7 +8,7 @@ use rusqlite::{
 use super::{accept, put};
 use crate::core::ids::AggregateKey;
 use crate::core::time::Timestamp;
-use crate::store::{Batch, Commit, Head, JournalRow, Refusal, Write, WriteError};
+use crate::store::{Batch, Commit, Head, JournalRow, PieceChanges, Refusal, Write, WriteError};
 
 /// What stops a transaction: SQLite, or the contract.
 pub(super) enum Stop {
@@ -152,6 +152,7 @@ fn commit(tx: &Transaction<'_>, partition: u16, one: &Commit) -> rusqlite::Resul
     if changed == 0 {
         return conflict(version(tx, &one.key)?);
     }
+    pieces(tx, &one.key, &one.pieces)?;
     put::apply(tx, partition, &one.rows)?;
     for birth in &one.births {
         let due = birth.due.map(Timestamp::as_millis);
@@ -161,6 +162,30 @@ fn commit(tx: &Transaction<'_>, partition: u16, one: &Commit) -> rusqlite::Resul
         put::apply(tx, partition, &birth.rows)?;
     }
     Ok(None)
+}
+
+/// What is freed goes at once: a transaction is never half there.
+fn pieces(
+    tx: &Transaction<'_>,
+    key: &AggregateKey,
+    changes: &PieceChanges,
+) -> rusqlite::Result<()> {
+    if changes.written.is_empty() && changes.freed.is_empty() {
+        return Ok(());
+    }
+    let id: i64 = tx
+        .prepare_cached("SELECT id FROM aggregates WHERE partition = ?1 AND name = ?2")?
+        .query_row(params![key.partition, key.name], |row| row.get(0))?;
+    let mut delete =
+        tx.prepare_cached("DELETE FROM pieces WHERE aggregate = ?1 AND number = ?2")?;
+    for number in &changes.freed {
+        delete.execute(params![id, number])?;
+    }
+    let mut put = tx.prepare_cached("INSERT OR REPLACE INTO pieces VALUES(?1, ?2, ?3)")?;
+    for piece in &changes.written {
+        put.execute(params![id, piece.number, piece.body])?;
+    }
+    Ok(())
 }
 
 fn create(

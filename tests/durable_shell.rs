@@ -316,6 +316,7 @@ async fn broken_conversation(store: &MemoryStore, world: &World) -> AggregateKey
         expected: 0,
         state: "{\"schema\":1,\"sta".to_owned(),
         guard: "{\"tak".to_owned(),
+        pieces: securitybot::store::PieceChanges::default(),
         due: None,
         rows,
         births: Vec::new(),

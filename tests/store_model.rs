@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use securitybot::store::memory::MemoryStore;
 use securitybot::store::redis::{RedisOptions, RedisStore};
 use securitybot::store::sqlite::SqliteStore;
 use securitybot::store::{
-    Accept, Batch, Birth, Commit, Head, Mark, QueuedAlert, Retention, RowQuery, Store, Write,
-    journal,
+    Accept, Batch, Birth, Commit, Head, Mark, Piece, PieceChanges, QueuedAlert, Retention,
+    RowQuery, Store, Write, journal,
 };
 
 const PARTITIONS: u16 = 2;
@@ -48,8 +49,8 @@ enum Step {
 
 #[derive(Clone, Debug)]
 enum Draft {
-    /// Name, how far the expected version is off, due, rows, births.
-    Commit(u8, u64, Option<i64>, Vec<RowDraft>, Vec<u8>),
+    /// Name, how far the expected version is off, due, rows, births, pieces written and freed.
+    Commit(u8, u64, Option<i64>, Vec<RowDraft>, Vec<u8>, (u64, usize)),
     /// How far the first number is off, how many, marks, cursor.
     Accept(u64, u64, Vec<MarkDraft>, Option<u8>),
     Take(Vec<u64>),
@@ -84,8 +85,11 @@ fn drafts() -> impl Strategy<Value = Draft> {
             prop::option::of(0..40i64),
             row_drafts(),
             prop::collection::vec(0..4u8, 0..2),
+            (0..3u64, 0..3usize),
         )
-            .prop_map(|(name, off, due, rows, births)| Draft::Commit(name, off, due, rows, births)),
+            .prop_map(|(name, off, due, rows, births, pieces)| {
+                Draft::Commit(name, off, due, rows, births, pieces)
+            }),
         3 => (off(), 0..4u64, marks, prop::option::of(0..3u8))
             .prop_map(|(off, count, marks, cursor)| Draft::Accept(off, count, marks, cursor)),
         1 => prop::collection::vec(1..12u64, 0..5).prop_map(Draft::Take),
@@ -172,6 +176,36 @@ struct Pair<'a> {
     epoch: u64,
     head: Head,
     now: i64,
+    /// Of each aggregate, as its actor would remember them.
+    pieces: BTreeMap<u8, Numbers>,
+}
+
+#[derive(Clone, Default)]
+struct Numbers {
+    last: u64,
+    held: Vec<u64>,
+    freed: Vec<u64>,
+}
+
+impl Numbers {
+    /// A commit that writes so many and frees the first ones.
+    fn change(&mut self, written: u64, freed: usize, now: i64) -> PieceChanges {
+        let written = (self.last + 1..=self.last + written).map(|number| Piece {
+            number,
+            body: format!("{{\"piece\":{number},\"at\":{now}}}"),
+        });
+        let written: Vec<Piece> = written.collect();
+        let dropped = std::mem::take(&mut self.freed);
+        self.freed = self.held.drain(..freed.min(self.held.len())).collect();
+        self.held.extend(written.iter().map(|piece| piece.number));
+        self.last += written.len() as u64;
+        PieceChanges {
+            written,
+            held: self.held.clone(),
+            freed: self.freed.clone(),
+            dropped,
+        }
+    }
 }
 
 macro_rules! both {
@@ -237,8 +271,9 @@ impl Pair<'_> {
 
     async fn write(&mut self, drafts: &[Draft], records: &[Option<u8>], stale: Option<bool>) {
         let mut writes = Vec::new();
+        let mut pieces = self.pieces.clone();
         for draft in drafts {
-            writes.push(self.draft(draft).await);
+            writes.push(self.draft(draft, &mut pieces).await);
         }
         let records = records
             .iter()
@@ -259,12 +294,14 @@ impl Pair<'_> {
         }
         if both!(self, write(&batch)).is_ok() {
             self.head = after;
+            self.pieces = pieces;
         }
     }
 
-    async fn draft(&self, draft: &Draft) -> Write {
+    async fn draft(&self, draft: &Draft, pieces: &mut BTreeMap<u8, Numbers>) -> Write {
         match draft {
-            Draft::Commit(name, off, due, rows, births) => {
+            Draft::Commit(name, off, due, rows, births, (written, freed)) => {
+                let numbers = pieces.entry(*name).or_default();
                 let key = key(format!("employee/{name}"));
                 let stored = self.model.load(&key).await.unwrap();
                 let expected = stored.map_or(0, |stored| stored.version) + off;
@@ -279,6 +316,7 @@ impl Pair<'_> {
                     expected,
                     state: format!("state {}", self.now),
                     guard: format!("guard {}", self.now),
+                    pieces: numbers.change(*written, *freed, self.now),
                     due: due.map(at),
                     rows: rows.iter().map(change).collect(),
                     key,
@@ -378,6 +416,7 @@ fn differs(store: &dyn Store, runtime: &tokio::runtime::Runtime, steps: &[Step])
             epoch: 0,
             head: Head::default(),
             now: 0,
+            pieces: BTreeMap::new(),
         };
         pair.step(&Step::Claim(true)).await;
         for step in steps {

@@ -70,6 +70,7 @@ fn batch(epoch: u64, head: &Head) -> (Batch, Head) {
             expected: head.seq,
             state: "{}".to_owned(),
             guard: "{}".to_owned(),
+            pieces: securitybot::store::PieceChanges::default(),
             due: None,
             rows: Vec::new(),
             births: Vec::new(),
@@ -193,6 +194,30 @@ async fn a_store_of_an_earlier_version_is_refused_by_name() {
         why.contains("an earlier") && why.contains("schema 1"),
         "{why}"
     );
+}
+
+/// What schema 2 stored is read as it is; from then on an earlier securitybot refuses the store.
+#[tokio::test]
+async fn a_store_of_schema_2_is_taken_over() {
+    let server = RedisServer::start();
+    let (meta, agg) = ("securitybot:meta", "securitybot:{p0}:agg");
+    let _: i64 = raw(&server, &["HSET", meta, "partitions", "4", "schema", "2"]).await;
+    let _: i64 = raw(
+        &server,
+        &["HSET", agg, "employee/alice", "2\n{}={\"old\":1}"],
+    )
+    .await;
+    let _: i64 = raw(
+        &server,
+        &["HSET", "securitybot:{p0}:ver", "employee/alice", "6"],
+    )
+    .await;
+    let store = RedisStore::open(&server.url(), 4, hasty()).await.unwrap();
+    let found = store.load(&alice()).await.unwrap().unwrap();
+    assert_eq!((found.version, found.state.as_str()), (6, "{\"old\":1}"));
+    assert_eq!((found.guard.as_str(), found.pieces), ("{}", vec![]));
+    let schema: String = raw(&server, &["HGET", meta, "schema"]).await;
+    assert_eq!(schema, "3");
 }
 
 #[tokio::test]

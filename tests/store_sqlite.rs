@@ -13,7 +13,7 @@ use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::store::memory::MemoryStore;
 use securitybot::store::sqlite::SqliteStore;
-use securitybot::store::{Batch, Commit, Store, StoreError, Write, WriteError, conformance};
+use securitybot::store::{Batch, Commit, Piece, Store, StoreError, Write, WriteError, conformance};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -121,6 +121,41 @@ async fn a_cut_off_an_empty_and_a_foreign_file_are_refused_by_name() {
     assert!(error.contains("99") && error.contains("newer"), "{error}");
 }
 
+/// What an earlier securitybot made is read as it is, and has room for pieces then.
+#[tokio::test]
+async fn a_file_of_schema_1_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, 4).unwrap();
+    let now = Timestamp::from_millis(0);
+    let epoch = store.claim(0, "a", now, TTL).await.unwrap().epoch;
+    store.write(&batch(epoch, "employee/alice")).await.unwrap();
+    store.close().await;
+    drop(store);
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch("DROP TABLE pieces; PRAGMA user_version = 1;")
+        .unwrap();
+    drop(conn);
+
+    let store = SqliteStore::open(&path, 4).unwrap();
+    let epoch = store.claim(0, "a", now, TTL).await.unwrap().epoch;
+    let mut next = batch(epoch, "employee/alice");
+    let piece = Piece {
+        number: 1,
+        body: "a piece".to_owned(),
+    };
+    let Write::Commit(commit) = &mut next.writes[0] else {
+        panic!("a commit");
+    };
+    let key = commit.key.clone();
+    commit.expected = 1;
+    commit.pieces.held = vec![1];
+    commit.pieces.written = vec![piece.clone()];
+    store.write(&next).await.unwrap();
+    let found = store.load(&key).await.unwrap().unwrap();
+    assert_eq!((found.version, found.pieces), (2, vec![piece]));
+}
+
 #[tokio::test]
 async fn a_lost_file_with_its_log_still_there_is_not_replaced_by_an_empty_store() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,6 +173,7 @@ fn batch(epoch: u64, name: &str) -> Batch {
         expected: 0,
         state: "x".repeat(1_000),
         guard: "{}".to_owned(),
+        pieces: securitybot::store::PieceChanges::default(),
         due: None,
         rows: Vec::new(),
         births: Vec::new(),

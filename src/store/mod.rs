@@ -96,7 +96,7 @@ pub struct Commit {
 
 /// A part of an aggregate's state that is stored by itself. It is written once, under a number that the aggregate did
 /// not use before, and never changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Piece {
     pub number: u64,
     /// JSON.

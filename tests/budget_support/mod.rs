@@ -99,6 +99,7 @@ impl Samples {
                 expected: 0,
                 state: state.clone(),
                 guard: guard.clone(),
+                pieces: securitybot::store::PieceChanges::default(),
                 due: Some(self.alert.now),
                 rows: vec![RowChange::Put(row)],
                 births: Vec::new(),

@@ -5,75 +5,77 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use securitybot::actors::checkpoint::{self, Outbox};
+use securitybot::actors::checkpoint::{self, Outbox, Written as Held};
 use securitybot::actors::durable::prepared;
+use securitybot::core::conversation::open_case::Case;
 use securitybot::core::conversation::{Conversation, Effect as Said};
 use securitybot::core::escalation::{Effect as Paging, Escalation};
 use securitybot::core::ids::AggregateKey;
 use securitybot::core::machine::{Context, Machine, RowChange, Step};
+use securitybot::core::pieces::Whole;
 use securitybot::core::time::Timestamp;
-use securitybot::store::Commit;
+use securitybot::store::{Commit, Piece};
 
 use crate::judge;
 use crate::people;
 use crate::state::{Bot, Chat, Flight, Live, Loaded, State, Stored, Written};
 
 pub trait Kept: Machine {
-    fn of(loaded: &Loaded) -> (&Self, &Outbox<Self::Effect>);
-    fn keep(self, outbox: Outbox<Self::Effect>) -> Loaded;
+    fn of(loaded: &Loaded) -> (&Self, &Outbox<Self::Effect>, &Held<Self::Piece>);
+    fn keep(self, outbox: Outbox<Self::Effect>, held: Held<Self::Piece>) -> Loaded;
 }
 
 impl Kept for Conversation {
-    fn of(loaded: &Loaded) -> (&Self, &Outbox<Said>) {
+    fn of(loaded: &Loaded) -> (&Self, &Outbox<Said>, &Held<Case>) {
         match loaded {
-            Loaded::Conversation(state, outbox) => (state, outbox),
+            Loaded::Conversation(state, outbox, held) => (state, outbox, held),
             Loaded::Escalation(..) => unreachable!("no conversation"),
         }
     }
-    fn keep(self, outbox: Outbox<Said>) -> Loaded {
-        Loaded::Conversation(self, outbox)
+    fn keep(self, outbox: Outbox<Said>, held: Held<Case>) -> Loaded {
+        Loaded::Conversation(self, outbox, held)
     }
 }
 
 impl Kept for Escalation {
-    fn of(loaded: &Loaded) -> (&Self, &Outbox<Paging>) {
+    fn of(loaded: &Loaded) -> (&Self, &Outbox<Paging>, &Held<Whole>) {
         match loaded {
-            Loaded::Escalation(state, outbox) => (state, outbox),
+            Loaded::Escalation(state, outbox, held) => (state, outbox, held),
             Loaded::Conversation(..) => unreachable!("no escalation"),
         }
     }
-    fn keep(self, outbox: Outbox<Paging>) -> Loaded {
-        Loaded::Escalation(self, outbox)
+    fn keep(self, outbox: Outbox<Paging>, held: Held<Whole>) -> Loaded {
+        Loaded::Escalation(self, outbox, held)
     }
 }
 
 impl Loaded {
     pub fn due(&self) -> Option<Timestamp> {
         match self {
-            Self::Conversation(state, _) => state.due(),
-            Self::Escalation(state, _) => state.due(),
+            Self::Conversation(state, ..) => state.due(),
+            Self::Escalation(state, ..) => state.due(),
         }
     }
 
     /// The first entry of each lane: sequence number and effect.
     fn heads(&self) -> Vec<u64> {
         match self {
-            Self::Conversation(_, outbox) => outbox.heads().iter().map(|e| e.seq).collect(),
-            Self::Escalation(_, outbox) => outbox.heads().iter().map(|e| e.seq).collect(),
+            Self::Conversation(_, outbox, _) => outbox.heads().iter().map(|e| e.seq).collect(),
+            Self::Escalation(_, outbox, _) => outbox.heads().iter().map(|e| e.seq).collect(),
         }
     }
 
     fn seqs(&self) -> BTreeSet<u64> {
         match self {
-            Self::Conversation(_, outbox) => outbox.entries.iter().map(|e| e.seq).collect(),
-            Self::Escalation(_, outbox) => outbox.entries.iter().map(|e| e.seq).collect(),
+            Self::Conversation(_, outbox, _) => outbox.entries.iter().map(|e| e.seq).collect(),
+            Self::Escalation(_, outbox, _) => outbox.entries.iter().map(|e| e.seq).collect(),
         }
     }
 
     /// An escalation's current round.
     pub fn round(&self) -> Option<u32> {
         match self {
-            Self::Escalation(state, _) => Some(state.life.as_ref()?.round().round),
+            Self::Escalation(state, ..) => Some(state.life.as_ref()?.round().round),
             Self::Conversation(..) => None,
         }
     }
@@ -84,7 +86,7 @@ impl Loaded {
 
     pub fn said(&self, seq: u64) -> Option<&Said> {
         match self {
-            Self::Conversation(_, outbox) => {
+            Self::Conversation(_, outbox, _) => {
                 let found = outbox.entries.iter().find(|entry| entry.seq == seq);
                 found.map(|entry| entry.effect.as_ref())
             }
@@ -94,7 +96,7 @@ impl Loaded {
 
     pub fn paging(&self, seq: u64) -> Option<&Paging> {
         match self {
-            Self::Escalation(_, outbox) => {
+            Self::Escalation(_, outbox, _) => {
                 let found = outbox.entries.iter().find(|entry| entry.seq == seq);
                 found.map(|entry| entry.effect.as_ref())
             }
@@ -104,23 +106,27 @@ impl Loaded {
 }
 
 impl Stored {
-    /// Read at once as after a restart.
-    pub fn new(key: &AggregateKey, version: u64, state: String) -> Self {
+    /// Read at once as after a restart. `held` are the pieces that belong to the state, in the order of their numbers.
+    pub fn new(key: &AggregateKey, version: u64, state: String, held: Vec<Piece>) -> Self {
         let name = key.to_string();
-        let read = |text: &str| match key.kind() {
+        let whole = held
+            .iter()
+            .fold(state.clone(), |all, piece| all + &piece.body);
+        let read = |_: &str| match key.kind() {
             "escalation" => {
-                let (state, outbox) = checkpoint::decode::<Escalation>(&name, text).unwrap();
-                state.keep(outbox)
+                let (read, outbox, held) = checkpoint::restore(&name, &state, &held).unwrap();
+                Escalation::keep(read, outbox, held)
             }
             _ => {
-                let (state, outbox) = checkpoint::decode::<Conversation>(&name, text).unwrap();
-                state.keep(outbox)
+                let (read, outbox, held) = checkpoint::restore(&name, &state, &held).unwrap();
+                Conversation::keep(read, outbox, held)
             }
         };
-        let checkpoint = Written::new(state, read);
+        let checkpoint = Written::new(whole, read);
         Self {
             version,
             checkpoint,
+            pieces: held.into(),
         }
     }
 }
@@ -205,7 +211,7 @@ impl State {
     ) -> M::Reply {
         self.load(bot, key);
         let live = self.live[key].clone();
-        let (machine, outbox) = M::of(&live.loaded);
+        let (machine, outbox, held) = M::of(&live.loaded);
         let cx = Context {
             now: Timestamp::from_millis(self.now),
             entropy: entropy(key, live.version),
@@ -218,11 +224,11 @@ impl State {
         let raised = step.births.clone();
         let effects = step.effects.clone();
         let outbox = outbox.after(settled, &step.withdraw, &live.started, effects, cx.now);
-        let mut prepared = prepared(key, live.version, step, outbox, &cx);
+        let mut prepared = prepared(key, live.version, held, step, outbox, &cx);
         let commit = prepared.commit.take().unwrap();
         judge::of_commit::<M>(self, bot, key, event, &commit, &raised);
         self.land(commit);
-        let loaded = Arc::new(prepared.next.keep(prepared.outbox));
+        let loaded = Arc::new(prepared.next.keep(prepared.outbox, prepared.written));
         let live = self.live.get_mut(key).unwrap();
         live.version += 1;
         let left = loaded.seqs();
@@ -243,11 +249,16 @@ impl State {
             .get(&commit.key)
             .map_or(0, |stored| stored.version);
         assert_eq!(version, commit.expected, "one writer at a time");
-        let stored = Stored::new(&commit.key, version + 1, commit.state);
+        let before = self.store.get(&commit.key);
+        let mut held: Vec<Piece> = before.map_or(Vec::new(), |stored| stored.pieces.to_vec());
+        held.retain(|piece| commit.pieces.held.contains(&piece.number));
+        held.extend(commit.pieces.written);
+        held.sort_by_key(|piece| piece.number);
+        let stored = Stored::new(&commit.key, version + 1, commit.state, held);
         self.store.insert(commit.key, stored);
         let births = commit.births.into_iter().map(|birth| {
             let rows = birth.rows;
-            let stored = Stored::new(&birth.key, 1, birth.state);
+            let stored = Stored::new(&birth.key, 1, birth.state, Vec::new());
             self.store.insert(birth.key, stored);
             rows
         });

@@ -6,12 +6,15 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use securitybot::actors::checkpoint::Outbox;
+use securitybot::actors::checkpoint::{Outbox, Written as Held};
 use securitybot::core::case::CaseView;
+use securitybot::core::conversation::open_case::Case;
 use securitybot::core::conversation::{Conversation, Effect as Said, SnoozeRow};
 use securitybot::core::escalation::{Effect as Paging, Escalation};
 use securitybot::core::ids::AggregateKey;
+use securitybot::core::pieces::Whole;
 use securitybot::core::world::World;
+use securitybot::store::Piece;
 
 use crate::conversation_support;
 
@@ -113,13 +116,15 @@ impl<T> std::fmt::Debug for Written<T> {
 pub struct Stored {
     pub version: u64,
     pub checkpoint: Written<Loaded>,
+    /// Part of what is written.
+    pub pieces: Arc<[Piece]>,
 }
 
 /// What a loaded aggregate consists of.
 #[derive(Clone)]
 pub enum Loaded {
-    Conversation(Conversation, Outbox<Said>),
-    Escalation(Escalation, Outbox<Paging>),
+    Conversation(Conversation, Outbox<Said>, Held<Case>),
+    Escalation(Escalation, Outbox<Paging>, Held<Whole>),
 }
 
 /// An instance in memory. Its state is the one stored under its version, so it does not count as a part

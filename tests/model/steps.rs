@@ -69,7 +69,7 @@ impl Bot {
         };
         let step = Conversation::new(&key).step(&enrolled, &cx);
         let bytes = checkpoint::encode(&step.next, &Outbox::<Said>::new());
-        let stored = Stored::new(&key, 1, bytes);
+        let stored = Stored::new(&key, 1, bytes, Vec::new());
         (key, stored)
     }
 

@@ -51,6 +51,7 @@ async fn write(store: &RedisStore, expected: u64, first: u64) -> Result<(), Writ
         expected,
         state: long("state"),
         guard: "{\"guards\":1}".to_owned(),
+        pieces: securitybot::store::PieceChanges::default(),
         due: None,
         rows: vec![row("one", long("row")), row("two", long("row"))],
         births: Vec::new(),

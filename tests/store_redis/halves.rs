@@ -8,8 +8,8 @@ use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::store::redis::RedisStore;
 use securitybot::store::{
-    Accept, Batch, Birth, Commit, Head, Mark, QueuedAlert, Refusal, RowQuery, Store, Write,
-    WriteError, journal,
+    Accept, Batch, Birth, Commit, Head, Mark, Piece, PieceChanges, QueuedAlert, Refusal, RowQuery,
+    Store, Write, WriteError, journal,
 };
 
 use super::common::redis::RedisServer;
@@ -154,6 +154,10 @@ fn accept(first: u64, name: &str, renew: bool) -> Write {
 
 /// Alice takes the first alert into a case, which pages.
 fn take(expected: u64, escalation: &str) -> [Write; 2] {
+    taking(expected, escalation, PieceChanges::default())
+}
+
+fn taking(expected: u64, escalation: &str, pieces: PieceChanges) -> [Write; 2] {
     let due = Some(now());
     let rows = vec![RowChange::Put(Row {
         collection: Collection::Cases,
@@ -171,6 +175,7 @@ fn take(expected: u64, escalation: &str) -> [Write; 2] {
         expected,
         state: "has the first alert".to_owned(),
         guard: "{}".to_owned(),
+        pieces,
         due,
         rows,
         births: vec![Birth {
@@ -302,6 +307,57 @@ async fn a_beginning_of_a_lost_commit_that_comes_back_later_changes_nothing_done
         write(&store, take(1, "escalation/two"), 2).await.unwrap();
         let records = store.journal(0, 0, 99).await.unwrap();
         assert!(journal::verify(&Head::default(), &records).is_ok(), "{cut}");
+    }
+}
+
+/// Nor does it take away, or write over, a piece that the state holds since.
+#[tokio::test]
+async fn a_lost_commit_that_comes_back_later_leaves_the_pieces_held_since() {
+    let server = RedisServer::start();
+    let store = open(&server, options("pieces")).await;
+    let piece = |number: u64, text: &str| Piece {
+        number,
+        body: format!("{{\"piece\":\"{text}\"}}"),
+    };
+    let changes = |written: &[Piece], held: &[u64], freed: &[u64], dropped: &[u64]| PieceChanges {
+        written: written.to_vec(),
+        held: held.to_vec(),
+        freed: freed.to_vec(),
+        dropped: dropped.to_vec(),
+    };
+    let begin = changes(&[piece(1, "one"), piece(2, "two")], &[1, 2], &[], &[]);
+    write(&store, taking(0, "escalation/a", begin), 1)
+        .await
+        .unwrap();
+    let second = changes(&[piece(3, "three")], &[2, 3], &[1], &[]);
+    write(&store, taking(1, "escalation/b", second), 1)
+        .await
+        .unwrap();
+    let before = appended(&server);
+    let lost = changes(
+        &[piece(4, "lost"), piece(5, "lost")],
+        &[4, 5],
+        &[2, 3],
+        &[1],
+    );
+    write(&store, taking(2, "escalation/lost", lost), 1)
+        .await
+        .unwrap();
+    let lost = appended(&server).split_off(before.len());
+
+    replay(&server, &before).await;
+    let from = appended(&server).len();
+    let other = changes(&[piece(4, "four")], &[2, 4], &[3], &[1]);
+    write(&store, taking(2, "escalation/c", other), 1)
+        .await
+        .unwrap();
+    let since = appended(&server).split_off(from);
+    for cut in 0..=lost.len() {
+        let file = [&before[..], &lost[..cut], &since].concat();
+        replay(&server, &file).await;
+        let found = store.load(&alice()).await.unwrap().unwrap();
+        let held = vec![piece(2, "two"), piece(4, "four")];
+        assert_eq!((found.version, found.pieces), (3, held), "{cut}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{All, Part};
 use crate::core::ids::AggregateKey;
 use crate::core::machine::RowChange;
-use crate::store::{Accept, Batch, Commit, Head, Refusal, Seen, Stored, Write, WriteError};
+use crate::store::{Accept, Batch, Commit, Head, Piece, Refusal, Seen, Stored, Write, WriteError};
 
 /// What the batch's writes so far leave, where it differs from what is stored.
 #[derive(Default)]
@@ -134,7 +134,11 @@ impl All {
                 };
                 let before = part.aggregates.remove(&one.key.name);
                 let mut pieces = before.map(|(stored, _)| stored.pieces).unwrap_or_default();
-                pieces.retain(|piece| one.pieces.held.contains(&piece.number));
+                let rewritten = |piece: &Piece| {
+                    let mut written = one.pieces.written.iter();
+                    written.any(|other| other.number == piece.number)
+                };
+                pieces.retain(|piece| one.pieces.held.contains(&piece.number) && !rewritten(piece));
                 pieces.extend(one.pieces.written.iter().cloned());
                 pieces.sort_by_key(|piece| piece.number);
                 let next = stored(one.expected + 1, &one.state, &one.guard, pieces);

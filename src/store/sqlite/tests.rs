@@ -19,6 +19,7 @@ fn batch(epoch: u64, name: &str, size: usize) -> (Batch, Head) {
             expected: 0,
             state: "x".repeat(size),
             guard: String::new(),
+            pieces: crate::store::PieceChanges::default(),
             due: None,
             rows: Vec::new(),
             births: Vec::new(),

@@ -71,14 +71,15 @@ async fn crash(store: &str, name: &str) {
         crew.restart().await;
     }
     let rested = crew.rest(Duration::from_secs(100)).await;
-    let events = history.events();
+    let trace = checker::Trace::read(history.path()).unwrap();
+    let view = checker::View::of(&trace);
     println!(
         "{name}: {KILLS} kills, {in_flight} with work in flight, {:?}",
         began.elapsed()
     );
-    println!("{}", checker::summary(&events));
+    println!("{}", checker::summary(&view));
 
-    let broken: Vec<String> = checker::check(&events)
+    let broken: Vec<String> = checker::check(&view)
         .iter()
         .map(ToString::to_string)
         .collect();

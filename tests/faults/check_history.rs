@@ -14,18 +14,19 @@ fn main() -> ExitCode {
         eprintln!("usage: check_history FILE");
         return ExitCode::from(2);
     };
-    let events = match history::read(file.as_ref()) {
-        Ok(events) => events,
+    let trace = match checker::Trace::read(file.as_ref()) {
+        Ok(trace) => trace,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(2);
         }
     };
-    println!("{}", checker::summary(&events));
+    let view = checker::View::of(&trace);
+    println!("{}", checker::summary(&view));
     for (name, says, _) in checker::INVARIANTS {
         println!("checked {name}: {says}");
     }
-    let broken = checker::check(&events);
+    let broken = checker::check(&view);
     for violation in &broken {
         println!("{violation}");
     }

@@ -3,11 +3,21 @@
 
 use serde_json::{Value, json};
 
-use super::kit::checker::{INVARIANTS, check};
-use super::kit::history::{Event, What};
+use super::kit::checker::{self, INVARIANTS, Trace, View, Violation};
+use super::kit::history::{Event, What, read};
 
 /// The wall clock at the run's begin.
 const BEGAN: i64 = 1_800_000_000_000;
+
+/// By way of its file, as the harness writes it.
+fn check(events: &[Event]) -> Vec<Violation> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let lines = events
+        .iter()
+        .map(|event| serde_json::to_string(event).unwrap() + "\n");
+    std::fs::write(file.path(), lines.collect::<String>()).unwrap();
+    checker::check(&View::of(&Trace::read(file.path()).unwrap()))
+}
 
 fn at(ms: u64, what: What) -> Event {
     Event {
@@ -715,7 +725,7 @@ fn a_case_may_end_after_the_last_look_at_it() {
     assert_eq!(check(&events), vec![]);
 }
 
-/// Lines as the harness writes them are read back as the same events.
+/// Lines as the harness writes them are read back as the same events, and a cut one is no history.
 #[test]
 fn a_history_survives_its_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -723,6 +733,12 @@ fn a_history_survives_its_file() {
         .iter()
         .map(|event| serde_json::to_string(event).unwrap())
         .collect();
-    std::fs::write(file.path(), lines.join("\n")).unwrap();
-    assert_eq!(super::kit::history::read(file.path()), Ok(whole()));
+    let text = lines.join("\n");
+    std::fs::write(file.path(), &text).unwrap();
+    let mut events: Vec<Event> = Vec::new();
+    assert_eq!(read(file.path(), |event| events.push(event)), Ok(()));
+    assert_eq!(events, whole());
+    std::fs::write(file.path(), &text[..text.len() - 9]).unwrap();
+    let said = Trace::read(file.path()).unwrap_err();
+    assert!(said.contains(&format!(":{}: ", lines.len())), "{said}");
 }

@@ -1,7 +1,8 @@
 //! A bot with its fakes, people and producers: set up, killed, brought to rest and judged.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -32,6 +33,8 @@ pub struct Crew {
     people: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     lives: u32,
+    /// Cases as they were noted last.
+    told: Mutex<HashMap<String, Value>>,
 }
 
 impl Crew {
@@ -92,6 +95,7 @@ impl Crew {
             people,
             stop,
             lives: 1,
+            told: Mutex::default(),
         }
     }
 
@@ -147,7 +151,7 @@ impl Crew {
         self.history.note(What::Up { node: 0 });
     }
 
-    /// Writes down what the API tells of all cases.
+    /// Writes down what the API tells of all cases, of those that changed.
     pub async fn note_cases(&self) -> Vec<Value> {
         let mut all = Vec::new();
         let mut cursor = String::new();
@@ -158,7 +162,11 @@ impl Crew {
                 return all;
             }
             for case in page["cases"].as_array().into_iter().flatten() {
-                self.history.note(What::Case { case: case.clone() });
+                let id = case["id"].as_str().unwrap_or_default().to_owned();
+                let before = self.told.lock().unwrap().insert(id, case.clone());
+                if before.as_ref() != Some(case) {
+                    self.history.note(What::Case { case: case.clone() });
+                }
                 all.push(case.clone());
             }
             match page["next"].as_str() {
@@ -249,18 +257,15 @@ impl Crew {
 
     /// Until nothing new has come for a while: longer with Slack, which takes fifty edits a minute.
     async fn settle(&self) {
-        // The ladder goes on paging where no operator is.
-        let ladder = |what: &What| matches!(what, What::Page { .. } | What::Record { .. });
-        let count = || self.history.count(|what| !ladder(what));
         let (calm, most) = match self.slack {
             Some(_) => (Duration::from_secs(5), Duration::from_secs(90)),
             None => (Duration::from_millis(1500), Duration::from_secs(20)),
         };
         let until = Instant::now() + most;
-        let mut before = count();
+        let mut before = self.history.stirs();
         loop {
             tokio::time::sleep(calm).await;
-            let now = count();
+            let now = self.history.stirs();
             if now == before || Instant::now() > until {
                 return;
             }

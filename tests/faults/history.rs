@@ -1,33 +1,64 @@
 //! What really happened, one JSON line an event, written by the harness and never by the product: the
-//! checker reads nothing else, so a bot that lies to itself is still found out.
+//! checker reads nothing else, so a bot that lies to itself is still found out. A run of hours must not fill the
+//! memory, so the file is the only copy.
 #![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 #![allow(
     clippy::disallowed_methods,
     reason = "the harness has its own clock, on purpose"
 )]
 
+use std::fmt::Debug;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// What becomes of the bodies that the sides sent each other: they are written whole, and whoever reads takes from
+/// each what it needs.
+pub trait Bodies {
+    type Alert: Clone + Debug + PartialEq;
+    type Case: Clone + Debug + PartialEq;
+    type Page: Clone + Debug + PartialEq;
+    type Record: Clone + Debug + PartialEq;
+}
+
+/// Whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written;
+
+impl Bodies for Written {
+    type Alert = Value;
+    type Case = Value;
+    type Page = Value;
+    type Record = Value;
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
+#[serde(bound(
+    serialize = "What<B>: Serialize",
+    deserialize = "What<B>: DeserializeOwned"
+))]
+pub struct Event<B: Bodies = Written> {
     /// Monotonic microseconds since the run began.
     pub t: u64,
     /// The wall clock in milliseconds, to compare with instants that the product names.
     pub wall: i64,
     #[serde(flatten)]
-    pub what: What,
+    pub what: What<B>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
-pub enum What {
+#[serde(bound(
+    serialize = "B::Alert: Serialize, B::Case: Serialize, B::Page: Serialize, B::Record: Serialize",
+    deserialize = "B::Alert: DeserializeOwned, B::Case: DeserializeOwned, B::Page: DeserializeOwned, B::Record: DeserializeOwned"
+))]
+pub enum What<B: Bodies = Written> {
     /// The run's setting. `crashes_only`: nothing but processes died, so nobody may be asked twice.
     Began {
         seed: u64,
@@ -44,7 +75,7 @@ pub enum What {
     AlertSent {
         request: u64,
         alert: String,
-        body: Value,
+        body: B::Alert,
     },
     /// Its end. `verdict`: accepted, duplicate, rejected, or nothing when no answer came.
     AlertAnswered {
@@ -109,7 +140,7 @@ pub enum What {
     Page {
         id: String,
         applied: bool,
-        body: Value,
+        body: B::Page,
     },
     /// The chat got a call. `key`: the sender's mark on a message; `wait_s`: it was asked to wait so long.
     ChatCalled {
@@ -123,7 +154,7 @@ pub enum What {
     Record {
         id: String,
         applied: bool,
-        body: Value,
+        body: B::Record,
     },
     /// A receiver asked to wait that many seconds before `id` comes again.
     AskedToWait {
@@ -146,9 +177,9 @@ pub enum What {
     FaultEnded {
         fault: String,
     },
-    /// A case as the API told it at that time.
+    /// A case as the API told it at that time, whenever that changed.
     Case {
-        case: Value,
+        case: B::Case,
     },
     /// Memory of a node in KiB.
     Memory {
@@ -176,7 +207,14 @@ pub struct History(Arc<Inner>);
 struct Inner {
     began: Instant,
     path: PathBuf,
-    kept: Mutex<(BufWriter<File>, Vec<Event>)>,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    file: BufWriter<File>,
+    last_t: u64,
+    /// Everything but pages and records.
+    stirs: usize,
 }
 
 impl History {
@@ -185,7 +223,11 @@ impl History {
         Self(Arc::new(Inner {
             began: Instant::now(),
             path: path.to_owned(),
-            kept: Mutex::new((BufWriter::new(file), Vec::new())),
+            kept: Mutex::new(Kept {
+                file: BufWriter::new(file),
+                last_t: 0,
+                stirs: 0,
+            }),
         }))
     }
 
@@ -198,22 +240,34 @@ impl History {
             what,
         };
         let line = serde_json::to_string(&event).expect("an event is plain data");
-        writeln!(kept.0, "{line}").expect("the history can be written");
-        kept.1.push(event);
+        writeln!(kept.file, "{line}").expect("the history can be written");
+        kept.last_t = event.t;
+        let goes_on_alone = matches!(event.what, What::Page { .. } | What::Record { .. });
+        kept.stirs += usize::from(!goes_on_alone);
     }
 
-    pub fn events(&self) -> Vec<Event> {
-        let mut kept = self.0.kept.lock().unwrap();
-        kept.0.flush().expect("the history can be written");
-        kept.1.clone()
+    /// When the last event was.
+    pub fn last_t(&self) -> u64 {
+        self.0.kept.lock().unwrap().last_t
     }
 
+    /// How much has happened, but for pages and records: the ladder goes on paging where no operator is.
+    pub fn stirs(&self) -> usize {
+        self.0.kept.lock().unwrap().stirs
+    }
+
+    /// Reads the file.
     pub fn count(&self, pass: impl Fn(&What) -> bool) -> usize {
-        let kept = self.0.kept.lock().unwrap();
-        kept.1.iter().filter(|event| pass(&event.what)).count()
+        let mut count = 0;
+        let each = |event: Event| count += usize::from(pass(&event.what));
+        read(self.path(), each).expect("the history can be read back");
+        count
     }
 
+    /// With everything in it that has happened.
     pub fn path(&self) -> &Path {
+        let mut kept = self.0.kept.lock().unwrap();
+        kept.file.flush().expect("the history can be written");
         &self.0.path
     }
 }
@@ -223,13 +277,21 @@ pub fn wall_ms() -> i64 {
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
 }
 
-/// A history from its file.
-pub fn read(path: &Path) -> Result<Vec<Event>, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    text.lines()
-        .enumerate()
-        .map(|(n, line)| {
-            serde_json::from_str(line).map_err(|e| format!("{}:{}: {e}", path.display(), n + 1))
-        })
-        .collect()
+/// Hands over each event of a history's file, in their order.
+pub fn read<B: Bodies>(path: &Path, mut each: impl FnMut(Event<B>)) -> Result<(), String>
+where
+    What<B>: DeserializeOwned,
+{
+    let of = |place: String, why: &dyn std::fmt::Display| format!("{place}: {why}");
+    let file = File::open(path).map_err(|e| of(path.display().to_string(), &e))?;
+    let (mut file, mut line, mut number) = (BufReader::new(file), String::new(), 0);
+    loop {
+        line.clear();
+        number += 1;
+        let place = || format!("{}:{number}", path.display());
+        if file.read_line(&mut line).map_err(|e| of(place(), &e))? == 0 {
+            return Ok(());
+        }
+        each(serde_json::from_str(&line).map_err(|e| of(place(), &e))?);
+    }
 }

@@ -86,8 +86,9 @@ pub async fn run(store: &str, chat: Option<&str>) {
         missed.clear();
     }
 
-    let events = history.events();
-    println!("{}", checker::summary(&events));
+    let trace = checker::Trace::read(history.path()).expect("the history can be read back");
+    let view = checker::View::of(&trace);
+    println!("{}", checker::summary(&view));
     println!("lives   {}", mix.crew.lives());
     if WINDOWS {
         println!(
@@ -101,7 +102,7 @@ pub async fn run(store: &str, chat: Option<&str>) {
         .map(|(name, _, _)| *name)
         .collect();
     println!("checked {}", names.join(" "));
-    let broken: Vec<String> = checker::check(&events)
+    let broken: Vec<String> = checker::check(&view)
         .iter()
         .map(ToString::to_string)
         .collect();

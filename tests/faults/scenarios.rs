@@ -35,9 +35,10 @@ fn history(name: &str, crashes_only: bool) -> (History, tempfile::TempPath) {
 }
 
 fn judge(history: &History, file: tempfile::TempPath, rested: Result<(), String>, log: &str) {
-    let events = history.events();
-    println!("{}", checker::summary(&events));
-    let broken: Vec<String> = checker::check(&events)
+    let trace = checker::Trace::read(history.path()).expect("the history can be read back");
+    let view = checker::View::of(&trace);
+    println!("{}", checker::summary(&view));
+    let broken: Vec<String> = checker::check(&view)
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -210,7 +211,7 @@ async fn a_redis_that_forgets_costs_its_last_seconds_and_nothing_else() {
     for round in 0..6 {
         tokio::time::sleep(Duration::from_millis(rng.random_range(1500..3000))).await;
         server.kill9();
-        killed.push(last_time(&history));
+        killed.push(history.last_t());
         if round % 2 == 1 {
             cut_tail(&server, rng.random_range(1..3000));
         }
@@ -220,8 +221,8 @@ async fn a_redis_that_forgets_costs_its_last_seconds_and_nothing_else() {
     let rested = crew.rest(Duration::from_secs(120)).await;
     assert!(rested.is_ok(), "{rested:?}\n{}", crew.bot.log());
 
-    let events = history.events();
-    let view = checker::View::of(&events);
+    let trace = checker::Trace::read(history.path()).expect("the history can be read back");
+    let view = checker::View::of(&trace);
     let known = view.cases_of();
     let lost: BTreeSet<&str> = view
         .acknowledged
@@ -250,16 +251,12 @@ async fn a_redis_that_forgets_costs_its_last_seconds_and_nothing_else() {
     let forgiven = [
         "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I10", "I12", "I13", "I16",
     ];
-    let broken: Vec<String> = checker::check(&events)
+    let broken: Vec<String> = checker::check(&view)
         .iter()
         .filter(|found| !forgiven.contains(&found.invariant))
         .map(ToString::to_string)
         .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
-}
-
-fn last_time(history: &History) -> u64 {
-    history.events().last().map_or(0, |event| event.t)
 }
 
 /// Takes the last bytes of the append-only file.

@@ -3,30 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::operators;
-use super::view::{Act, View};
-
-/// Acts on a case, ticks on a form among them.
-fn acts_on<'v>(view: &'v View<'_>, case: &'v str) -> impl Iterator<Item = &'v Act<'v>> {
-    view.acts
-        .values()
-        .filter(move |act| act.case == case || act.ticks.iter().any(|(id, _)| id == case))
-}
+use super::view::{Act, View, instant, name};
 
 pub fn outcome_is_the_answer(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (id, case) in &view.cases {
-        let employee = case["employee"].as_str().unwrap_or_default();
+        let employee = case.employee();
         let said = |action: &str| {
-            acts_on(view, id)
+            view.acts_on(id)
                 .any(|act| act.by == employee && act.action == action && act.maybe_taken())
         };
-        let answered = match case["outcome"].as_str() {
+        let answered = match case.outcome() {
             Some("verified") => said("confirm"),
             Some("denied") => said("no"),
             Some("unsure") => said("not_sure") || said("someone_else"),
             // Silence: nothing that counts may have been taken in time.
             Some("no_answer") => {
-                let counted = acts_on(view, id).any(|act| {
+                let counted = view.acts_on(id).any(|act| {
                     let first = act.answers.iter().find(|(_, status, _)| *status > 0);
                     let at_once =
                         first.is_some_and(|(_, status, said)| *status == 200 && said.is_empty());
@@ -42,7 +35,7 @@ pub fn outcome_is_the_answer(view: &View<'_>) -> Vec<String> {
         if !answered {
             wrong.push(format!(
                 "case {id} is {}, which {employee} did not say",
-                case["outcome"]
+                name(&case.outcome)
             ));
         }
     }
@@ -54,10 +47,9 @@ fn late(view: &View<'_>, case: &str, t: u64) -> bool {
     let closed = view
         .cases
         .get(case)
-        .and_then(|case| super::view::instant(&case["closed_at"]));
-    let began = view.events.first().map_or(0, |first| {
-        first.wall - i64::try_from(first.t / 1000).unwrap_or(0)
-    });
+        .and_then(|case| instant(&case.closed_at));
+    let (first_t, first_wall) = view.began;
+    let began = first_wall - i64::try_from(first_t / 1000).unwrap_or(0);
     closed
         .is_some_and(|closed| closed <= began + i64::try_from(t / 1000).unwrap_or(i64::MAX) + 1000)
 }
@@ -71,32 +63,34 @@ pub fn only_the_asked(view: &View<'_>) -> Vec<String> {
         let Some(case) = view.cases.get(act.case) else {
             continue;
         };
-        if case["employee"] != act.by {
+        if case.employee.as_deref() != Some(act.by) {
             wrong.push(format!(
                 "{} answered case {} of {}",
-                act.by, act.case, case["employee"]
+                act.by,
+                act.case,
+                name(&case.employee)
             ));
         }
     }
     for (id, case) in view
         .cases
         .iter()
-        .filter(|(_, case)| case["outcome"] == "verified")
+        .filter(|(_, case)| case.outcome() == Some("verified"))
     {
-        let employee = case["employee"].as_str().unwrap_or_default();
-        let proved = acts_on(view, id).any(|act| {
+        let employee = case.employee();
+        let proved = view.acts_on(id).any(|act| {
             act.by == employee
                 && act.action == "confirm"
                 && act.step.is_some()
                 && act.maybe_taken()
                 && act.ticks.iter().any(|(tick, revision)| {
-                    tick == id && u64::from(*revision) == case["revision"].as_u64().unwrap_or(0)
+                    tick == id && u64::from(*revision) == case.revision.unwrap_or(0)
                 })
         });
         if !proved {
             wrong.push(format!(
                 "case {id} is verified without a code of {employee} for its revision {}",
-                case["revision"]
+                case.revision.unwrap_or(0)
             ));
         }
     }

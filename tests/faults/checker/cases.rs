@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::super::history::What;
 use super::operators;
-use super::view::{View, instant};
+use super::trace::{Alert, Case};
+use super::view::{View, instant, name};
 
 const RANK: [&str; 4] = ["low", "medium", "high", "critical"];
 
@@ -25,14 +28,12 @@ pub fn acknowledged_ends(view: &View<'_>) -> Vec<String> {
         };
         let told = view.cases[case];
         // It may end after the last look at the API: its records say so.
-        let ended = view.tellings[case]
-            .iter()
-            .any(|(_, told)| !told["outcome"].is_null());
+        let ended = !view.tellings[case].outcomes.is_empty();
         if !ended && live.get(case) != Some(&1) {
             let live = live.get(case).copied().unwrap_or(0);
             wrong.push(format!(
                 "alert {alert}: case {case} is {} with {live} live questions",
-                told["state"]
+                name(&told.state)
             ));
         }
     }
@@ -66,10 +67,7 @@ fn live_count<'m, 'a>(live: &'m mut BTreeMap<&'a str, usize>, case: &'a str) -> 
 pub fn outcome_stands(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (id, tellings) in &view.tellings {
-        let outcomes: BTreeSet<&str> = tellings
-            .iter()
-            .filter_map(|(_, case)| case["outcome"].as_str())
-            .collect();
+        let outcomes = &tellings.outcomes;
         if outcomes.len() > 1 {
             wrong.push(format!("case {id} had the outcomes {outcomes:?}"));
         }
@@ -77,8 +75,8 @@ pub fn outcome_stands(view: &View<'_>) -> Vec<String> {
     let mut closings: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for event in view.events {
         if let What::Record { id, body, .. } = &event.what
-            && body["event"] == "case_closed"
-            && let Some(case) = body["case_id"].as_str()
+            && body.event.as_deref() == Some("case_closed")
+            && let Some(case) = body.case_id.as_deref()
         {
             closings.entry(case).or_default().insert(id);
         }
@@ -95,15 +93,14 @@ pub fn outcome_stands(view: &View<'_>) -> Vec<String> {
 pub fn nothing_invented(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (id, case) in &view.cases {
-        for alert in case["alerts"].as_array().into_iter().flatten() {
-            let alert = alert["id"].as_str().unwrap_or_default();
+        for alert in case.alerts() {
             let Some(bodies) = view.sent.get(alert) else {
                 wrong.push(format!("case {id} is about {alert}, which nobody sent"));
                 continue;
             };
             if bodies
                 .iter()
-                .all(|body| body["principal"] != case["principal"] || body["rule"] != case["rule"])
+                .all(|body| body.principal != case.principal || body.rule != case.rule)
             {
                 wrong.push(format!(
                     "case {id} is about {alert}, but not of that person or rule"
@@ -127,25 +124,25 @@ pub fn nothing_invented(view: &View<'_>) -> Vec<String> {
                     }
                     continue;
                 };
-                if told["employee"] != employee.as_str() {
+                if told.employee.as_ref() != Some(employee) {
                     wrong.push(format!(
                         "{employee} was shown case {case} of {}",
-                        told["employee"]
+                        name(&told.employee)
                     ));
                 }
             }
             What::FormShown { employee, case } => {
                 if let Some(told) = view.cases.get(case.as_str())
-                    && told["employee"] != employee.as_str()
+                    && told.employee.as_ref() != Some(employee)
                 {
-                    let of = &told["employee"];
+                    let of = name(&told.employee);
                     wrong.push(format!(
                         "{employee} was shown the form of case {case} of {of}"
                     ));
                 }
             }
-            What::Page { id, body, .. } if body["kind"] == "case" => {
-                let case = body["case"]["id"].as_str().unwrap_or_default();
+            What::Page { id, body, .. } if body.is_about_a_case() => {
+                let case = body.case.as_deref().unwrap_or_default();
                 if view.at_rest && !view.cases.contains_key(case) {
                     wrong.push(format!("page {id} is about case {case}, which is none"));
                 }
@@ -230,7 +227,7 @@ pub fn one_live_message(view: &View<'_>) -> Vec<String> {
         let over = view
             .cases
             .get(case)
-            .is_some_and(|told| !told["outcome"].is_null());
+            .is_some_and(|told| told.outcome.is_some());
         if view.at_rest && over && !messages.is_empty() {
             wrong.push(format!(
                 "case {case} is over, but {messages:?} can still be answered"
@@ -242,35 +239,40 @@ pub fn one_live_message(view: &View<'_>) -> Vec<String> {
 
 pub fn snoozed_rightly(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (id, case) in view.cases.iter().filter(|(_, c)| c["outcome"] == "snoozed") {
-        let by = case["snoozed_by"]
-            .as_str()
+    for (id, case) in view
+        .cases
+        .iter()
+        .filter(|(_, c)| c.outcome() == Some("snoozed")) {
+        let by = case
+            .snoozed_by
+            .as_deref()
             .and_then(|by| view.cases.get(by));
         let Some(by) = by else {
-            wrong.push(format!("case {id} is snoozed by {}", case["snoozed_by"]));
+            wrong.push(format!("case {id} is snoozed by {}", name(&case.snoozed_by)));
             continue;
         };
-        let rank =
-            |case: &serde_json::Value| RANK.iter().position(|name| case["severity"] == *name);
-        let same = ["employee", "rule", "context"]
-            .iter()
-            .all(|f| by[f] == case[f]);
+        let rank = |case: &Case| {
+            let severity = case.severity.as_deref();
+            RANK.iter().position(|name| severity == Some(*name))
+        };
+        let what = |case: &Case| (case.employee.clone(), case.rule.clone());
+        let same = what(by) == what(case) && by.context == case.context;
         let no_lower = rank(case) <= rank(by);
-        if by["outcome"] != "verified" || !same || !no_lower {
+        if by.outcome() != Some("verified") || !same || !no_lower {
             wrong.push(format!(
                 "case {id} is snoozed by {} ({})",
-                by["id"], by["outcome"]
+                Value::from(by.id.as_str()),
+                name(&by.outcome)
             ));
         }
-        let began = instant(&by["closed_at"]).unwrap_or(i64::MAX);
-        for alert in case["alerts"].as_array().into_iter().flatten() {
-            let alert = alert["id"].as_str().unwrap_or_default();
+        let began = instant(&by.closed_at).unwrap_or(i64::MAX);
+        for alert in case.alerts() {
             if let Some((_, taken)) = view.acknowledged.get(alert)
                 && began > *taken
             {
                 wrong.push(format!(
                     "alert {alert} was taken before the snooze {} began",
-                    by["id"]
+                    Value::from(by.id.as_str())
                 ));
             }
         }
@@ -280,25 +282,22 @@ pub fn snoozed_rightly(view: &View<'_>) -> Vec<String> {
 
 pub fn once_each(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
+    let mut again = BTreeSet::new();
+    for case in view.cases.values() {
+        let mut counted = BTreeSet::new();
+        again.extend(case.alerts().filter(|alert| !counted.insert(*alert)));
+    }
     for (alert, cases) in view.cases_of() {
         if cases.len() > 1 {
             wrong.push(format!("alert {alert} is in the cases {cases:?}"));
         }
-        let told = |case: &str| {
-            let alerts = view.cases[case]["alerts"].as_array();
-            alerts
-                .into_iter()
-                .flatten()
-                .filter(|one| one["id"] == alert)
-                .count()
-        };
-        if cases.iter().any(|case| told(case) > 1) {
+        if again.contains(alert) {
             wrong.push(format!("alert {alert} counts more than once in {cases:?}"));
         }
     }
     // The body that was taken first is the alert; any other under its id is refused.
-    let mut first: BTreeMap<&str, &serde_json::Value> = BTreeMap::new();
-    let mut sent: BTreeMap<u64, &serde_json::Value> = BTreeMap::new();
+    let mut first: BTreeMap<&str, &Alert> = BTreeMap::new();
+    let mut sent: BTreeMap<u64, &Alert> = BTreeMap::new();
     for event in view.events {
         match &event.what {
             What::AlertSent { request, body, .. } => {
@@ -326,9 +325,9 @@ pub fn once_each(view: &View<'_>) -> Vec<String> {
 pub fn nothing_open(view: &View<'_>) -> Vec<String> {
     let mut wrong = operators::closed_by_a_human(view);
     for (id, case) in &view.cases {
-        let rule = case["rule"].as_str().unwrap_or_default();
-        match case["outcome"].as_str() {
-            Some("verified") if case["factor"].is_null() => {
+        let rule = case.rule.as_deref().unwrap_or_default();
+        match case.outcome() {
+            Some("verified") if case.factor.is_none() => {
                 wrong.push(format!("case {id} is verified without a factor"));
             }
             Some("shadow") if !rule.starts_with("shadow") => {

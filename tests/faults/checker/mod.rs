@@ -7,10 +7,13 @@ mod manners;
 mod operators;
 mod pages;
 mod system;
+mod trace;
 mod view;
 
-use super::history::{Event, What};
+use super::history::What;
+use trace::Told;
 
+pub use trace::Trace;
 pub use view::View;
 
 /// An invariant by its number, with what broke it.
@@ -111,12 +114,11 @@ pub const INVARIANTS: [(&str, &str, Check); 19] = [
     ),
 ];
 
-pub fn check(events: &[Event]) -> Vec<Violation> {
-    let view = View::of(events);
+pub fn check(view: &View<'_>) -> Vec<Violation> {
     INVARIANTS
         .iter()
         .flat_map(|(invariant, _, check)| {
-            check(&view)
+            check(view)
                 .into_iter()
                 .map(move |what| Violation { invariant, what })
         })
@@ -124,13 +126,15 @@ pub fn check(events: &[Event]) -> Vec<Violation> {
 }
 
 /// What a history holds, in numbers.
-pub fn summary(events: &[Event]) -> String {
-    let count = |pass: &dyn Fn(&What) -> bool| events.iter().filter(|e| pass(&e.what)).count();
+pub fn summary(view: &View<'_>) -> String {
+    let count = |pass: &dyn Fn(&What<Told>) -> bool| {
+        view.events.iter().filter(|e| pass(&e.what)).count()
+    };
     let mut faults = std::collections::BTreeMap::new();
     let mut questions = std::collections::BTreeSet::new();
     let mut pages = std::collections::BTreeSet::new();
     let mut alerts = std::collections::BTreeSet::new();
-    for event in events {
+    for event in view.events {
         match &event.what {
             What::FaultBegan { fault, .. } if !fault.ends_with('+') => {
                 let name = fault.split('#').next().unwrap_or(fault).to_owned();
@@ -157,17 +161,15 @@ pub fn summary(events: &[Event]) -> String {
             _ => {}
         }
     }
-    let view = View::of(events);
-    let operators = operators::words(&view);
     let words = |action: &str| {
-        let words = operators.values();
+        let words = view.words.values();
         words
             .filter(|word| word.action == action && word.taken())
             .count()
     };
     format!(
         "{} events: {} requests of producers, {} alerts taken, {} questions, {} acts of people, of operators {} acknowledgements, {} resolutions and {} closures taken, {} pages, {} records\nfaults: {faults:?}",
-        events.len(),
+        view.count,
         count(&|w| matches!(w, What::AlertSent { .. })),
         alerts.len(),
         questions.len(),

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::history::What;
-use super::view::View;
+use super::super::history::{Event, What};
+use super::trace::{Page, Told};
+use super::view::{View, name};
 
 /// A page that was under way when the acknowledgement came.
 const ON_ITS_WAY_US: u64 = 1_500_000;
@@ -33,10 +34,13 @@ impl Word<'_> {
     }
 }
 
+/// A page that came: its id, and (t, wall, body).
+type Call<'a> = (&'a str, (u64, i64, &'a Page));
+
 /// By their acts' numbers.
-pub fn words<'a>(view: &View<'a>) -> BTreeMap<u64, Word<'a>> {
+pub fn words(events: &[Event<Told>]) -> BTreeMap<u64, Word<'_>> {
     let mut words = BTreeMap::new();
-    for event in view.events {
+    for event in events {
         match &event.what {
             What::OperatorActed {
                 act,
@@ -69,19 +73,17 @@ pub fn words<'a>(view: &View<'a>) -> BTreeMap<u64, Word<'a>> {
 
 /// The highest round of an escalation that a pager had heard of by then.
 fn round_by(view: &View<'_>, id: &str, t: u64) -> u64 {
-    let of = |event: &super::super::history::Event| match &event.what {
-        What::Page { id: page, body, .. } if event.t <= t && page.starts_with(id) => {
-            body["round"].as_u64()
-        }
-        _ => None,
-    };
-    view.events.iter().filter_map(of).max().unwrap_or(1)
+    let heard = view.page_calls(id).filter(|(_, call)| call.0 <= t);
+    heard
+        .filter_map(|(_, call)| call.2.round)
+        .max()
+        .unwrap_or(1)
 }
 
 /// I2: the first word wins, and what was taken is so.
 pub fn first_word_wins(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    let words = words(view);
+    let words = &view.words;
     let mut closed: BTreeMap<&str, &str> = BTreeMap::new();
     for word in words
         .values()
@@ -94,10 +96,10 @@ pub fn first_word_wins(view: &View<'_>) -> Vec<String> {
             ));
         }
         let told = view.cases.get(case);
-        if let Some(told) = told.filter(|told| view.at_rest && told["outcome"] != "closed") {
+        if let Some(told) = told.filter(|told| view.at_rest && told.outcome() != Some("closed")) {
             wrong.push(format!(
                 "{operator} closed case {case}, and it is {}",
-                told["outcome"]
+                name(&told.outcome)
             ));
         }
     }
@@ -106,13 +108,13 @@ pub fn first_word_wins(view: &View<'_>) -> Vec<String> {
             continue;
         };
         // A round raised meanwhile starts anew.
-        if first.action == "close" || round_by(view, first.id, view.end) > 1 {
+        if first.action == "close" || round_by(view, first.id, view.end.0) > 1 {
             continue;
         }
         let held = first.wall + view.ack_expires_ms;
-        for later in words
-            .values()
-            .filter(|word| word.taken() && word.t > answered && word.id == first.id)
+        for later in view
+            .words_on(first.id)
+            .filter(|word| word.taken() && word.t > answered)
         {
             let (one, other) = (first.operator, later.operator);
             match (first.action, later.action) {
@@ -136,7 +138,7 @@ pub fn first_word_wins(view: &View<'_>) -> Vec<String> {
 /// I7: only operators act, and what was refused changed nothing.
 pub fn only_operators(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    let words = words(view);
+    let words = &view.words;
     for word in words.values().filter(|word| word.taken() && !word.may) {
         wrong.push(format!(
             "{} may not {} {}, and did",
@@ -149,18 +151,8 @@ pub fn only_operators(view: &View<'_>) -> Vec<String> {
         .map(|word| (word.id, word.action, word.operator))
         .collect();
     for (id, tellings) in &view.tellings {
-        let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
-        for (_, case) in tellings {
-            let escalation = &case["escalation"];
-            let names = [("ack", "acknowledged_by"), ("resolve", "resolved_by")];
-            told.extend(
-                names
-                    .iter()
-                    .filter_map(|(action, field)| Some((*action, escalation[*field].as_str()?))),
-            );
-        }
-        for (action, operator) in told {
-            if !said.contains(&(*id, action, operator)) {
+        for (action, operator) in &tellings.words {
+            if !said.contains(&(*id, *action, operator.as_str())) {
                 wrong.push(format!(
                     "{id} shows {action} by {operator}, who was refused or never said so"
                 ));
@@ -172,16 +164,15 @@ pub fn only_operators(view: &View<'_>) -> Vec<String> {
 
 /// P3: closed is the word of a named human.
 pub fn closed_by_a_human(view: &View<'_>) -> Vec<String> {
-    let words = words(view);
     let closed = view
         .cases
         .iter()
-        .filter(|(_, case)| case["outcome"] == "closed");
+        .filter(|(_, case)| case.outcome() == Some("closed"));
     closed
         .filter(|(id, _)| {
-            !words.values().any(|word| {
-                word.id == **id && word.action == "close" && word.may && word.maybe_taken()
-            })
+            !view
+                .words_on(id)
+                .any(|word| word.action == "close" && word.may && word.maybe_taken())
         })
         .map(|(id, _)| format!("case {id} is closed, and no operator closed it"))
         .collect()
@@ -190,7 +181,8 @@ pub fn closed_by_a_human(view: &View<'_>) -> Vec<String> {
 /// I10: while an acknowledgement holds, and after a resolution, no further level goes out.
 pub fn held_back(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    for word in words(view)
+    for word in view
+        .words
         .values()
         .filter(|word| word.taken() && word.action != "close")
     {
@@ -202,22 +194,19 @@ pub fn held_back(view: &View<'_>) -> Vec<String> {
             "ack" => word.wall + view.ack_expires_ms,
             _ => i64::MAX,
         };
-        let mut before = BTreeSet::new();
-        for event in view.events {
-            let What::Page { id, body, .. } = &event.what else {
-                continue;
-            };
-            let number = |name: &str| body[name].as_u64().unwrap_or(0);
-            if !id.starts_with(word.id) || number("round") != round || number("level") <= level {
-                continue;
-            }
-            let key = body["key"].as_str();
-            if event.t <= answered + ON_ITS_WAY_US {
-                before.insert(key);
-            } else if event.wall < until && !before.contains(&key) {
+        let further = |call: &Call<'_>| {
+            let (_, (_, _, page)) = call;
+            page.round.unwrap_or(0) == round && page.level.unwrap_or(0) > level
+        };
+        let calls: Vec<Call<'_>> = view.page_calls(word.id).filter(further).collect();
+        let is_early = |t: u64| t <= answered + ON_ITS_WAY_US;
+        let early = calls.iter().filter(|(_, (t, _, _))| is_early(*t));
+        let before: BTreeSet<&str> = early.map(|(_, (_, _, page))| page.key()).collect();
+        for (id, (t, wall, page)) in &calls {
+            if !is_early(*t) && *wall < until && !before.contains(page.key()) {
                 wrong.push(format!(
                     "{id} went out {} ms after {} of level {level} by {}",
-                    (event.t - answered) / 1000,
+                    (t - answered) / 1000,
                     word.action,
                     word.operator
                 ));

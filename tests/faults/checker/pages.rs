@@ -3,20 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::history::What;
-use super::operators::{self, Word};
-use super::view::{View, instant, needs_page};
+use super::operators;
+use super::trace::Page;
+use super::view::{View, instant, name, needs_page};
 
 /// Promise P6, and what the other side and the machine take.
 const IN_TIME_MS: i64 = 30_000;
 
 pub fn every_page(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    let words = operators::words(view);
     for (id, case) in &view.cases {
-        let Some(outcome) = case["outcome"].as_str() else {
+        let Some(outcome) = case.outcome() else {
             continue;
         };
-        let heard = view.pages.contains_key(id) || is_seen_to(view, &words, id);
+        let heard = view.pages.contains_key(id) || is_seen_to(view, id);
         if view.at_rest && needs_page(outcome) && !heard {
             wrong.push(format!("case {id} is {outcome}, and no page went out"));
         }
@@ -25,13 +25,12 @@ pub fn every_page(view: &View<'_>) -> Vec<String> {
     let mut bodies: BTreeMap<&str, &str> = BTreeMap::new();
     for (case, pages) in &view.pages {
         for (_, _, body) in pages {
-            let key = body["key"].as_str().unwrap_or_default();
-            let number = |name: &str| body[name].as_u64().unwrap_or(0);
-            keys.entry((case, number("round"), number("level")))
+            let key = body.key();
+            keys.entry((case, body.round.unwrap_or(0), body.level.unwrap_or(0)))
                 .or_default()
                 .insert(key);
-            if body["kind"] == "case" && body["case"]["id"] != **case {
-                wrong.push(format!("page {key} is about {}", body["case"]["id"]));
+            if body.is_about_a_case() && body.case.as_deref() != Some(*case) {
+                wrong.push(format!("page {key} is about {}", name(&body.case)));
             }
         }
     }
@@ -44,7 +43,7 @@ pub fn every_page(view: &View<'_>) -> Vec<String> {
     }
     for event in view.events {
         if let What::Page { id, body, .. } = &event.what {
-            let key = body["key"].as_str().unwrap_or_default();
+            let key = body.key();
             if *bodies.entry(id).or_insert(key) != key {
                 wrong.push(format!("webhook-id {id} carries two pages"));
             }
@@ -54,38 +53,34 @@ pub fn every_page(view: &View<'_>) -> Vec<String> {
 }
 
 /// An operator had it before anybody was paged: resolved, or acknowledged for a while that is hardly over.
-fn is_seen_to(view: &View<'_>, words: &BTreeMap<u64, Word<'_>>, id: &str) -> bool {
-    let now = view.events.last().map_or(0, |event| event.wall);
-    words.values().any(|word| {
+fn is_seen_to(view: &View<'_>, id: &str) -> bool {
+    let (_, now) = view.end;
+    view.words_on(id).any(|word| {
         let holds = match word.action {
             "resolve" => true,
             "ack" => now < word.wall + view.ack_expires_ms + IN_TIME_MS,
             _ => false,
         };
-        word.id == id && word.may && word.maybe_taken() && holds
+        word.may && word.maybe_taken() && holds
     })
 }
 
 pub fn in_time(view: &View<'_>) -> Vec<String> {
-    let words = operators::words(view);
-    let mut wrong = levels_in_time(view, &words);
+    let mut wrong = levels_in_time(view);
     for (id, case) in &view.cases {
-        let Some(outcome) = case["outcome"]
-            .as_str()
-            .filter(|outcome| needs_page(outcome))
-        else {
+        let Some(outcome) = case.outcome().filter(|outcome| needs_page(outcome)) else {
             continue;
         };
         let due = match outcome {
-            "no_answer" => instant(&case["deadline"]),
+            "no_answer" => instant(&case.deadline),
             _ => None,
         };
-        let due = due.or_else(|| instant(&case["closed_at"]));
+        let due = due.or_else(|| instant(&case.closed_at));
         let paged = view.pages.get(id).into_iter().flatten();
         // Whoever has acknowledged or resolved it knows of it.
-        let known = words
-            .values()
-            .filter(|word| word.id == *id && word.action != "close" && word.taken());
+        let known = view
+            .words_on(id)
+            .filter(|word| word.action != "close" && word.taken());
         let first = paged
             .map(|p| (p.0, p.1))
             .chain(known.map(|word| (word.t, word.wall)))
@@ -104,17 +99,16 @@ pub fn in_time(view: &View<'_>) -> Vec<String> {
 }
 
 /// What nobody sees to goes on to the next level.
-fn levels_in_time(view: &View<'_>, words: &BTreeMap<u64, Word<'_>>) -> Vec<String> {
+fn levels_in_time(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
-    let Some(end) = view.events.last().filter(|_| view.at_rest) else {
+    if !view.at_rest {
         return wrong;
-    };
+    }
     for (id, pages) in &view.pages {
-        let is_touched = words
-            .values()
-            .any(|word| word.id == *id && word.action != "close" && word.maybe_taken());
-        let number = |page: &serde_json::Value, name: &str| page[name].as_u64().unwrap_or(0);
-        let is_of_round_one = |page: &&(u64, i64, &serde_json::Value)| number(page.2, "round") == 1;
+        let is_touched = view
+            .words_on(id)
+            .any(|word| word.action != "close" && word.maybe_taken());
+        let is_of_round_one = |page: &&(u64, i64, &Page)| page.2.round == Some(1);
         let raised_again = !pages.iter().all(|page| is_of_round_one(&page));
         let Some((first_t, first, _)) = pages
             .iter()
@@ -124,9 +118,9 @@ fn levels_in_time(view: &View<'_>, words: &BTreeMap<u64, Word<'_>>) -> Vec<Strin
             continue;
         };
         for (level, after) in (1..).zip(view.ladder_ms) {
-            let paged = pages.iter().filter(|page| number(page.2, "level") == level);
+            let paged = pages.iter().filter(|page| page.2.level == Some(level));
             let paged = paged.map(|page| (page.0, page.1)).min();
-            let (t, wall) = paged.unwrap_or((end.t, end.wall));
+            let (t, wall) = paged.unwrap_or(view.end);
             let out = i64::try_from(view.out_between(*first_t, t) / 1000).unwrap_or(i64::MAX);
             let late = wall - (first + after);
             if late > IN_TIME_MS + out {
@@ -149,12 +143,12 @@ fn levels_never_early(view: &View<'_>) -> Vec<String> {
         let Some(closed) = view
             .cases
             .get(id)
-            .and_then(|case| instant(&case["closed_at"]))
+            .and_then(|case| instant(&case.closed_at))
         else {
             continue;
         };
         for (_, wall, body) in pages {
-            let level = body["level"].as_u64().unwrap_or(1);
+            let level = body.level.unwrap_or(1);
             let place = usize::try_from(level).unwrap_or(1).saturating_sub(1);
             let after = view.ladder_ms.get(place).copied().unwrap_or(0);
             if *wall < closed + after {
@@ -173,21 +167,18 @@ pub fn never_early(view: &View<'_>) -> Vec<String> {
     wrong.extend(levels_never_early(view));
     for (id, tellings) in &view.tellings {
         // A question that was changed (a revision) keeps its deadline too.
-        let deadlines: BTreeSet<&str> = tellings
-            .iter()
-            .filter_map(|(_, case)| case["deadline"].as_str())
-            .collect();
+        let deadlines = &tellings.deadlines;
         if deadlines.len() > 1 {
             wrong.push(format!("the deadline of case {id} moved: {deadlines:?}"));
         }
         let Some(case) = view.cases.get(id) else {
             continue;
         };
-        if case["outcome"] != "no_answer" {
+        if case.outcome() != Some("no_answer") {
             continue;
         }
         let (Some(deadline), Some(closed)) =
-            (instant(&case["deadline"]), instant(&case["closed_at"]))
+            (instant(&case.deadline), instant(&case.closed_at))
         else {
             continue;
         };

@@ -13,7 +13,7 @@ const MEMORY_KIB: u64 = 600 * 1024;
 pub fn versions_rise(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut highest: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut bodies: BTreeMap<&str, &serde_json::Value> = BTreeMap::new();
+    let mut bodies: BTreeMap<&str, u64> = BTreeMap::new();
     for event in view.events {
         let What::Record { id, body, applied } = &event.what else {
             continue;
@@ -24,7 +24,10 @@ pub fn versions_rise(view: &View<'_>) -> Vec<String> {
         let Ok(number) = number.parse::<u64>() else {
             continue;
         };
-        if bodies.insert(id, body).is_some_and(|before| before != body) {
+        if bodies
+            .insert(id, body.digest)
+            .is_some_and(|before| before != body.digest)
+        {
             wrong.push(format!("record {id} came with two bodies"));
         }
         let before = highest.entry(partition).or_insert(0);
@@ -35,18 +38,11 @@ pub fn versions_rise(view: &View<'_>) -> Vec<String> {
             *before = number.max(*before);
         }
     }
-    let mut revisions: BTreeMap<&str, u64> = BTreeMap::new();
-    for event in view.events {
-        if let What::Case { case } = &event.what
-            && let (Some(id), Some(revision)) = (case["id"].as_str(), case["revision"].as_u64())
-        {
-            let before = revisions.entry(id).or_insert(revision);
-            if revision < *before {
-                wrong.push(format!(
-                    "case {id} fell from revision {before} to {revision}"
-                ));
-            }
-            *before = revision;
+    for (id, tellings) in &view.tellings {
+        for (before, revision) in &tellings.fell {
+            wrong.push(format!(
+                "case {id} fell from revision {before} to {revision}"
+            ));
         }
     }
     wrong
@@ -93,17 +89,10 @@ pub fn refused_in_time(view: &View<'_>) -> Vec<String> {
     wrong
 }
 
-/// The whole time between lies in an outage that lets nothing through: its name says so.
-/// What only waits for the next try after it (`+`) is none.
+/// The whole time between lies in an outage that lets nothing through.
 fn totally_out(view: &View<'_>, from: u64, to: u64) -> bool {
-    view.events.iter().any(|event| {
-        matches!(&event.what, What::FaultBegan { fault, .. } if fault.contains("total") && !fault.ends_with('+'))
-            && event.t < from
-            && view
-                .outages
-                .iter()
-                .any(|(began, ended, _)| *began == event.t && to < *ended)
-    })
+    let mut outages = view.total_outages.iter();
+    outages.any(|(began, ended)| *began < from && to < *ended)
 }
 
 pub fn journal_whole(view: &View<'_>) -> Vec<String> {

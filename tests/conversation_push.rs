@@ -89,6 +89,26 @@ fn a_refused_push_pages_at_once_as_critical_and_snoozes_nothing() {
     }
 }
 
+/// Its answer came only after the bot had been down for long, and a newer request is on the phone by then.
+#[test]
+fn a_push_that_a_newer_one_followed_proves_nothing_and_its_refusal_still_pages() {
+    for (verdict, outcome) in [
+        (PushVerdict::Approved, None),
+        (PushVerdict::Fraud, Some(Outcome::VerificationFailed)),
+    ] {
+        let mut bot = with_phone(Vec::new());
+        let case = asked_yes(&mut bot);
+        bot.ask_push(case, &[case]);
+        bot.wait(11 * MINUTE);
+        assert_eq!(bot.ask_push(case, &[case]), Reply::Taken);
+        bot.answer_push(verdict);
+        assert_eq!(bot.outcome(case), outcome);
+        let urgencies: Vec<Severity> = bot.pages_of(case).iter().map(|p| p.urgency).collect();
+        let paged = outcome.map(|_| Severity::Critical);
+        assert_eq!(urgencies, Vec::from_iter(paged));
+    }
+}
+
 #[test]
 fn a_no_makes_the_live_push_void_and_a_later_approval_is_late() {
     let mut bot = with_phone(Vec::new());

@@ -38,8 +38,13 @@ impl Turn<'_> {
             (Effect::StartPush(push), Settlement::Impossible { reason }) => {
                 self.push_failed(push.challenge, reason);
             }
-            (Effect::AwaitPush { challenge, .. }, Settlement::Done(receipt)) => {
-                self.push_answered(*challenge, PushVerdict::parse(&receipt.message_id));
+            (
+                Effect::AwaitPush {
+                    challenge, case, ..
+                },
+                Settlement::Done(receipt),
+            ) => {
+                self.push_answered(*challenge, *case, PushVerdict::parse(&receipt.message_id));
             }
             (Effect::AwaitPush { challenge, .. }, Settlement::Impossible { reason }) => {
                 self.push_failed(*challenge, reason);

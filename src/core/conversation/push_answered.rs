@@ -15,11 +15,20 @@ use super::push_requested::{PUSH, Push};
 use super::turn::Turn;
 
 impl Turn<'_> {
-    pub fn push_answered(&mut self, challenge: CaseId, verdict: PushVerdict) {
+    /// `case`: the question whose form asked for it.
+    pub fn push_answered(&mut self, challenge: CaseId, case: CaseId, verdict: PushVerdict) {
         // Time first: what was approved after the deadline is late.
         self.time_passed();
-        let Some(push) = self.taken_push(challenge) else {
-            return;
+        let push = self.taken_push(challenge);
+        let push = match verdict {
+            // Given up on and followed by a newer one: it proves nothing, but a refusal is one.
+            PushVerdict::Refused | PushVerdict::Fraud => {
+                push.unwrap_or_else(|| Push::given_up(challenge, case, self.now()))
+            }
+            PushVerdict::Approved | PushVerdict::Unanswered => match push {
+                Some(push) => push,
+                None => return,
+            },
         };
         match verdict {
             PushVerdict::Approved => self.push_approved(&push),

@@ -44,6 +44,19 @@ pub struct Push {
     pub void: bool,
 }
 
+impl Push {
+    /// What is still known of one that a newer one followed.
+    pub fn given_up(challenge: CaseId, case: CaseId, now: Timestamp) -> Self {
+        Self {
+            challenge,
+            case,
+            ticks: vec![Tick { case, revision: 0 }],
+            started_at: now,
+            void: true,
+        }
+    }
+}
+
 impl Turn<'_> {
     /// Whether a code can prove this case: the employee has an authenticator, and the rule takes it.
     pub fn takes_code(&self, case: &Case) -> bool {

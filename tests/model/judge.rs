@@ -4,8 +4,8 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
-use securitybot::core::case::{CaseView, Outcome};
-use securitybot::core::conversation::{Answer, Event, Inbound, Proof};
+use securitybot::core::case::{CaseState, CaseView, Outcome};
+use securitybot::core::conversation::{Answer, Effect as Said, Event, Inbound, Proof, PushVerdict};
 use securitybot::core::ids::AggregateKey;
 use securitybot::core::machine::{Collection, RowChange};
 use securitybot::core::page::Raise;
@@ -13,6 +13,7 @@ use securitybot::core::time::Timestamp;
 use securitybot::store::Commit;
 use stateright::Property;
 
+use crate::phone;
 use crate::shell::Kept;
 use crate::state::{Bot, Chat, END, PEOPLE, Shows, State, Written};
 
@@ -60,11 +61,21 @@ pub fn of_commit<M: Kept>(
     event: &M::Event,
     commit: &Commit,
     raised: &[Raise],
+    said: &[&Said],
 ) {
     let Some(event) = (event as &dyn Any).downcast_ref::<Event>() else {
         return;
     };
     let mut wrong = Vec::new();
+    phone::asked(state, who(key), event, said);
+    if !phone::refusal_pages(state, event, raised, said) {
+        wrong.push(("P3", "a refused push without a critical page".to_owned()));
+    }
+    if let Some((challenge, PushVerdict::Refused | PushVerdict::Fraud)) = phone::verdict(event) {
+        let ticks = state.phone.get(&challenge).map(|push| push.ticks.clone());
+        let cases = ticks.into_iter().flatten().map(|(case, _)| case);
+        state.denied.extend(cases);
+    }
     for after in commit.rows.iter().filter_map(view) {
         let before = state.rows.get(&after.id.to_string());
         let before = before.map(|row| row.read.clone());
@@ -100,6 +111,11 @@ pub fn of_commit<M: Kept>(
     state.broken.extend(wrong);
 }
 
+fn who(key: &AggregateKey) -> usize {
+    let mut people = PEOPLE.iter();
+    people.position(|name| key.subject() == *name).unwrap()
+}
+
 fn ended_rightly(
     state: &mut State,
     bot: &Bot,
@@ -109,10 +125,7 @@ fn ended_rightly(
     outcome: Outcome,
     raised: &[Raise],
 ) -> Result<(), (&'static str, String)> {
-    let who = PEOPLE
-        .iter()
-        .position(|name| key.subject() == *name)
-        .unwrap();
+    let who = who(key);
     let owns = |inbound: &Inbound| inbound.from.user == PEOPLE[who];
     if outcome.needs_page() && !raised.iter().any(|page| page.id == case.id) {
         return Err(("P3", format!("{} without a page", outcome.name())));
@@ -140,6 +153,7 @@ fn ended_rightly(
                 ..
             },
         ) => owns(inbound),
+        (Outcome::Verified, Event::EffectSettled { .. }) => phone::proves(state, who, event, case),
         (Outcome::Verified | Outcome::Denied, _) => false,
         _ => true,
     };
@@ -242,9 +256,24 @@ fn ended_and_paged(_: &Bot, state: &State) -> bool {
         })
 }
 
-fn no_button_left(_: &Bot, state: &State) -> bool {
+fn no_button_left(bot: &Bot, state: &State) -> bool {
     let over = |message: &crate::state::Message| !message.question || message.shows == Shows::Over;
-    state.frozen || !is_at_rest(state) || state.chat.values().all(over)
+    let excused = state.frozen && bot.chat != Chat::InTheStore;
+    excused || !is_at_rest(state) || state.chat.values().all(over)
+}
+
+/// What a commit says stands in it: no instant at which a question is open and not shown, or over and still live.
+fn shown_as_decided(bot: &Bot, state: &State) -> bool {
+    let is_live = |case: &CaseView| {
+        let id = case.id.to_string();
+        let mut messages = state.chat.values().filter(|m| m.question);
+        messages.any(|m| m.case.as_ref() == Some(&id) && m.shows != Shows::Over)
+    };
+    bot.chat != Chat::InTheStore
+        || cases(state).all(|case| {
+            let is_asked = matches!(case.state, CaseState::Asked | CaseState::Verifying);
+            case.state != CaseState::Queued && is_live(case) == is_asked
+        })
 }
 
 fn unbroken(state: &State, promise: &str) -> bool {
@@ -273,6 +302,8 @@ pub fn properties(bot: &Bot) -> Vec<Property<Bot>> {
         Property::always("P7: only a verified yes snoozes", |_, s: &State| {
             unbroken(s, "P7")
         }),
+        Property::always("P8: text is only text", |_, s: &State| unbroken(s, "P8")),
+        Property::always("a chat in the store shows what is so", shown_as_decided),
         Property::always(
             "at rest every case has ended, and is paged once",
             ended_and_paged,
@@ -292,11 +323,24 @@ pub fn properties(bot: &Bot) -> Vec<Property<Bot>> {
         if bot.acts > 1 {
             reached("somebody proves a yes", |_, s| some(s, Outcome::Verified));
         }
-        if bot.faults > 0 {
+        if bot.faults > 0 && bot.chat != Chat::InTheStore {
             reached("somebody cannot be reached", |_, s| {
                 some(s, Outcome::Unreachable)
             });
         }
+    }
+    if bot.pushes {
+        reached("a push proves a yes", |_, s| {
+            cases(s).any(|case| case.factor.as_deref() == Some("duo"))
+        });
+        reached("a push is refused", |_, s| {
+            some(s, Outcome::VerificationFailed) && !s.denied.is_empty()
+        });
+        reached("a push is approved too late", |_, s| {
+            let late = |request: &phone::Request| request.answer == Some("approved");
+            let otherwise = [Outcome::Denied, Outcome::VerificationFailed];
+            otherwise.iter().any(|outcome| some(s, *outcome)) && s.phone.values().any(late)
+        });
     }
     reached("somebody denies", |_, s| some(s, Outcome::Denied));
     if bot.alerts.len() > 1 && bot.people == 1 {

@@ -9,6 +9,7 @@ use securitybot::core::time::Timestamp;
 use crate::conversation_support::identity;
 use crate::state::{Act, Bot, Does, Message, PEOPLE, Shows, State};
 use crate::steps::fresh_code;
+use crate::text::HOSTILE;
 
 pub fn shown(message: &Outgoing) -> Message {
     let (question, shows) = match &message.content {
@@ -50,7 +51,12 @@ pub fn acts(bot: &Bot, state: &State) -> Vec<Act> {
             may(Does::No);
             match message.shows {
                 Shows::Buttons => may(Does::Yes),
-                Shows::Form => may(fresh_code(&act)),
+                Shows::Form => {
+                    may(fresh_code(&act));
+                    if bot.pushes {
+                        may(Does::Push);
+                    }
+                }
                 Shows::Over => {}
             }
             // A code once more, for whatever else there is.
@@ -83,18 +89,25 @@ pub fn event(act: &Act, now: i64) -> Event {
         revision: act.revision,
         answer,
     };
+    let ticks = vec![Tick {
+        case,
+        revision: act.revision,
+    }];
     match act.does {
         Does::Yes => press(Answer::Yes),
         Does::No => press(Answer::No),
         Does::Code(step) => Event::FormSubmitted {
             inbound: inbound.clone(),
             case,
-            ticks: vec![Tick {
-                case,
-                revision: act.revision,
-            }],
-            explanation: Untrusted::default(),
+            ticks,
+            explanation: Untrusted::from(HOSTILE),
             proof: Some(Proof::Totp { step }),
+        },
+        Does::Push => Event::PushRequested {
+            inbound: inbound.clone(),
+            case,
+            ticks,
+            explanation: Untrusted::from(HOSTILE),
         },
     }
 }

@@ -2,6 +2,7 @@
 //! that the process dies just before, just after, or before anybody heard of it are steps of their own. What it
 //! calls (steps, outbox, commit, checkpoint) is the product's own.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ use securitybot::store::{Commit, Piece};
 
 use crate::judge;
 use crate::people;
+use crate::phone;
 use crate::state::{Bot, Chat, Flight, Live, Loaded, State, Stored, Written};
+use crate::within;
 
 pub trait Kept: Machine {
     fn of(loaded: &Loaded) -> (&Self, &Outbox<Self::Effect>, &Held<Self::Piece>);
@@ -175,6 +178,9 @@ impl State {
             let maybe_done = !live.started.insert(seq) || again;
             let said = live.loaded.said(seq);
             let mut taken = None;
+            if maybe_done && matches!(said, Some(Said::StartPush(_))) {
+                taken = Some(phone::LOST.to_owned());
+            }
             if maybe_done && bot.chat == Chat::ReadBack && matches!(said, Some(Said::Send(_))) {
                 let sent = effect_key(key, seq);
                 let found = self
@@ -221,13 +227,26 @@ impl State {
         if settled.is_none() && is_unchanged(machine, &step) {
             return step.reply;
         }
+        let mut effects = step.effects.clone();
+        let after = effects.clone();
+        let mut outbox = outbox.after(settled, &step.withdraw, &live.started, after, cx.now);
+        let mut rows = Vec::new();
+        let mut step = step;
+        if bot.chat == Chat::InTheStore {
+            let more;
+            (step, outbox, rows, more) = within::perform(key, step, outbox, &live.started, &cx);
+            effects.extend(more);
+        }
         let raised = step.births.clone();
-        let effects = step.effects.clone();
-        let outbox = outbox.after(settled, &step.withdraw, &live.started, effects, cx.now);
+        let said: Vec<&dyn Any> = effects.iter().map(|effect| effect as &dyn Any).collect();
+        let fault = bot.read.find_fault(&said, &raised, &step.records);
+        self.broken.extend(fault.map(|fault| ("P8", fault)));
+        let said: Vec<&Said> = said.iter().filter_map(|e| e.downcast_ref()).collect();
         let mut prepared = prepared(key, live.version, held, step, outbox, &cx);
         let commit = prepared.commit.take().unwrap();
-        judge::of_commit::<M>(self, bot, key, event, &commit, &raised);
+        judge::of_commit::<M>(self, bot, key, event, &commit, &raised, &said);
         self.land(commit);
+        self.chat.extend(rows);
         let loaded = Arc::new(prepared.next.keep(prepared.outbox, prepared.written));
         let live = self.live.get_mut(key).unwrap();
         live.version += 1;

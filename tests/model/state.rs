@@ -13,10 +13,13 @@ use securitybot::core::conversation::{Conversation, Effect as Said, SnoozeRow};
 use securitybot::core::escalation::{Effect as Paging, Escalation};
 use securitybot::core::ids::AggregateKey;
 use securitybot::core::pieces::Whole;
+use securitybot::core::policy::Pushes;
 use securitybot::core::world::World;
 use securitybot::store::Piece;
 
 use crate::conversation_support;
+use crate::phone::Phone;
+use crate::text::Reader;
 
 /// 2026-11-24T10:00:00Z, a Tuesday.
 pub const START: i64 = 1_795_514_400_000;
@@ -31,6 +34,8 @@ pub enum Chat {
     Idempotent,
     /// A message per send; it can be asked what it has under a key.
     ReadBack,
+    /// Its messages are rows of the commit that decides them.
+    InTheStore,
 }
 
 /// Which faults there are.
@@ -55,16 +60,20 @@ pub struct Bot {
     pub acts: u8,
     pub faults: u8,
     pub kind: Kind,
+    /// Everybody has a phone, on which a yes can be proved.
+    pub pushes: bool,
     /// 0: to the end of everything.
     pub depth: u8,
     pub world: World,
+    pub read: Reader,
 }
 
 /// High severity (no working hours), an answer within 30 minutes; pages once.
-pub fn world() -> World {
+pub fn world(pushes: bool) -> World {
     let mut rule = conversation_support::rule("*");
     rule.explanation = Some(securitybot::core::policy::Explanation::Optional);
     let mut world = conversation_support::world(vec![rule]);
+    world.policy.pushes = pushes.then(Pushes::default);
     for ladder in world.policy.ladders.values_mut() {
         for level in &mut ladder.levels {
             level.repeat = Duration::ZERO;
@@ -203,6 +212,8 @@ pub enum Does {
     No,
     /// With the code of this time step; `None`: a wrong one.
     Code(Option<u64>),
+    /// Asks for a request on their phone.
+    Push,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -224,6 +235,9 @@ pub struct State {
     /// By key: however often one comes, it is one.
     pub pages: BTreeSet<String>,
     pub proved: BTreeSet<(usize, u64)>,
+    pub phone: Phone,
+    /// Cases to which somebody said no, in the chat or on the phone.
+    pub denied: BTreeSet<String>,
     // What is left of the bound.
     pub acts: Vec<u8>,
     pub faults: u8,

@@ -1,4 +1,4 @@
-//! What can happen next, and what becomes of it.
+//! When what can happen, and what becomes of it.
 
 use securitybot::actors::checkpoint::{self, Outbox};
 use securitybot::core::alert::{Alert, Severity};
@@ -11,42 +11,13 @@ use securitybot::core::text::Untrusted;
 use securitybot::core::time::Timestamp;
 use stateright::{Model, Property};
 
+use crate::action::Action;
 use crate::judge;
 use crate::people;
+use crate::phone;
 use crate::shell::effect_key;
 use crate::state::{Act, Bot, Chat, Does, END, Flight, Kind, PEOPLE, START, State, Stored};
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// The next alert is made durable.
-    Accept,
-    /// The intake hands an alert over.
-    Deliver(usize),
-    /// It was handed over and committed, but the intake did not hear of it.
-    DeliverUnheard(usize),
-    /// Somebody acts, or sends again what was not confirmed.
-    Do(Act),
-    /// It was committed, but the person did not hear of it.
-    DoUnheard(Act),
-    /// Time came.
-    Wake(AggregateKey),
-    /// The Waker finds an aggregate with something to send that is not loaded.
-    Load(AggregateKey),
-    /// The other side takes what was sent.
-    Arrive(Flight),
-    /// It never will.
-    Refuse(Flight),
-    /// The answer comes back.
-    Settle(Flight),
-    /// The answer is lost: the bot will try again.
-    Forget(Flight),
-    /// Time goes on to the next instant at which something is due.
-    Pass,
-    /// The process dies. What the other side has not taken it never will.
-    Crash,
-    /// The process was frozen and another took over: what it sent may still arrive.
-    Freeze,
-}
+use crate::text::HOSTILE;
 
 pub fn employee(bot: &Bot, who: usize) -> AggregateKey {
     AggregateKey::employee(&PEOPLE[who].into(), bot.world.partitions)
@@ -80,9 +51,9 @@ impl Bot {
             id: nth.to_string(),
             principal: Untrusted::from(PEOPLE[given.who]),
             rule: "sudo".into(),
-            title: Untrusted::from("sudo"),
-            description: Untrusted::default(),
-            reason: Untrusted::default(),
+            title: Untrusted::from(HOSTILE),
+            description: Untrusted::from(HOSTILE),
+            reason: Untrusted::from(HOSTILE),
             severity: Severity::High,
             occurred_at: None,
             url: None,
@@ -102,7 +73,9 @@ impl Bot {
 
     fn next_due(&self, state: &State) -> Option<i64> {
         let due = state.store.keys().filter_map(|key| state.seen(key).due());
-        due.map(Timestamp::as_millis).min()
+        let awaited = state.flights.iter();
+        let awaited = awaited.filter_map(|flight| phone::waits_until(state, flight));
+        due.map(Timestamp::as_millis).chain(awaited).min()
     }
 
     fn deliver(&self, state: &mut State, nth: usize) {
@@ -118,6 +91,9 @@ impl Bot {
         }
         let (key, event) = (employee(self, act.to), people::event(act, state.now));
         let reply = state.take::<Conversation>(self, &key, &event, None);
+        if act.does == Does::No && reply == Reply::Taken {
+            state.denied.insert(act.case.clone());
+        }
         if act.by != act.to && !matches!(reply, Reply::NotYours | Reply::NotFound) {
             let broken = format!("{:?} to somebody else", act.does);
             state.broken.insert(("P5", broken));
@@ -140,7 +116,7 @@ impl Bot {
             Some(Said::Send(message)) => {
                 let key = effect_key(&flight.from, flight.seq);
                 taken = match self.chat {
-                    Chat::Idempotent => key,
+                    Chat::Idempotent | Chat::InTheStore => key,
                     Chat::ReadBack => {
                         let copies = state
                             .chat
@@ -168,10 +144,8 @@ impl Bot {
                 let key = AggregateKey::escalation(raise.id, flight.from.partition);
                 state.take::<Escalation>(self, &key, &Raised::Raised(raise), None);
             }
-            Some(Said::StartPush(_) | Said::AwaitPush { .. }) => {
-                unreachable!("no push is configured")
-            }
-            None => {}
+            Some(Said::StartPush(push)) => taken = phone::arrives(state, push.challenge),
+            Some(Said::AwaitPush { .. }) | None => {}
         }
         if let Some(Paging::Page { page, .. }) = paging {
             state.pages.insert(page.key);
@@ -211,7 +185,7 @@ impl Bot {
             let untaken = flight.taken.is_none();
             if flight.orphan {
                 state.flights.insert(flight);
-            } else if frozen && untaken {
+            } else if frozen && untaken && phone::waits_until(state, &flight).is_none() {
                 let seen = state.seen(&flight.from);
                 let said = seen
                     .said(flight.seq)
@@ -249,6 +223,8 @@ impl Model for Bot {
             chat: Default::default(),
             pages: Default::default(),
             proved: Default::default(),
+            phone: Default::default(),
+            denied: Default::default(),
             acts: vec![self.acts; self.people],
             faults: self.faults,
             frozen: false,
@@ -278,6 +254,9 @@ impl Model for Bot {
                 actions.push(Action::DoUnheard(act));
             }
         }
+        for (challenge, verdict) in phone::answers(state) {
+            actions.push(Action::Phone(challenge, verdict));
+        }
         let mut is_due = false;
         for key in state.store.keys() {
             let seen = state.seen(key);
@@ -289,10 +268,19 @@ impl Model for Bot {
             }
         }
         for flight in &state.flights {
-            if flight.taken.is_none() {
+            if let Some(until) = phone::waits_until(state, flight) {
+                is_due |= until <= state.now;
+                if phone::settlement(state, flight).is_some() {
+                    actions.push(Action::Settle(flight.clone()));
+                }
+                if losses {
+                    actions.push(Action::Refuse(flight.clone()));
+                }
+            } else if flight.taken.is_none() {
                 actions.push(Action::Arrive(flight.clone()));
                 let seen = state.seen(&flight.from);
-                let is_new = matches!(seen.said(flight.seq), Some(Said::Send(_)))
+                let said = seen.said(flight.seq);
+                let is_new = matches!(said, Some(Said::Send(_) | Said::StartPush(_)))
                     || seen.paging(flight.seq).is_some();
                 // What it has taken under this key it does not refuse later.
                 let known = effect_key(&flight.from, flight.seq);
@@ -347,6 +335,10 @@ impl Model for Bot {
                 self.act(&mut state, &act);
                 state.pending.insert(act);
             }
+            Action::Phone(challenge, verdict) => {
+                let request = state.phone.get_mut(&challenge)?;
+                request.answer = Some(verdict.name());
+            }
             Action::Wake(key) => self.wake(&mut state, &key),
             Action::Load(key) => state.load(self, &key),
             Action::Arrive(flight) => self.arrive(&mut state, &flight),
@@ -360,7 +352,9 @@ impl Model for Bot {
                     at: Timestamp::from_millis(state.now),
                     text: String::new(),
                 };
-                self.settle(&mut state, &flight, Settlement::Done(receipt));
+                let of_push = phone::settlement(&state, &flight);
+                let settlement = of_push.unwrap_or(Settlement::Done(receipt));
+                self.settle(&mut state, &flight, settlement);
             }
             Action::Forget(flight) => {
                 state.flights.remove(&flight);
@@ -375,17 +369,6 @@ impl Model for Bot {
 
     fn properties(&self) -> Vec<Property<Self>> {
         judge::properties(self)
-    }
-}
-
-impl Action {
-    /// It counts against the bound.
-    fn is_fault(&self) -> bool {
-        use Action::*;
-        matches!(
-            self,
-            DeliverUnheard(_) | DoUnheard(_) | Refuse(_) | Forget(_) | Crash | Freeze
-        )
     }
 }
 

@@ -21,7 +21,7 @@ use super::kit::slack::Workspace;
 use super::proxy::Wire;
 use super::slack_faults::{ON_SLACK, REFUSED, SlackFault};
 use super::stores::{self, Place};
-use super::windows::{all_attacks, required_windows};
+use super::windows::{BEFORE_HANDING_OVER, all_attacks, required_windows};
 use super::workload::Workload;
 use crate::WINDOWS;
 
@@ -449,10 +449,11 @@ impl Mix {
 
     /// A new life that is to meet its fault at one of the windows.
     async fn attack_a_window(&mut self) {
+        let is_first = self.attacked.is_empty();
         let (window, action) = self.next_window();
         let nth = match window.contains("write") || window.contains("row") {
-            true => self.rng.random_range(1..20),
-            false => self.rng.random_range(1..4),
+            true if !is_first => self.rng.random_range(1..20),
+            _ => self.rng.random_range(1..4),
         };
         self.crew.kill9();
         let fault = format!("{window}:{action}:{nth}");
@@ -504,6 +505,10 @@ impl Mix {
     }
 
     fn next_window(&mut self) -> (String, &'static str) {
+        let (window, action) = BEFORE_HANDING_OVER;
+        if self.attacked.is_empty() {
+            return (window.to_owned(), action);
+        }
         if self.to_attack.is_empty() {
             self.to_attack = all_attacks();
             self.to_attack.shuffle(&mut self.rng);

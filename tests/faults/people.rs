@@ -1,13 +1,15 @@
-//! Employees at the web chat, seen from outside: each looks at the chat, thinks a little and answers as
-//! its character says. Every look and act goes into the history. A lost answer is sent again with the
+//! Employees at the web chat, seen from outside: each looks at the chat, thinks a little, answers as its character
+//! says, by a button or in words, and writes what is no answer at all. Every look and act goes into the history. A lost answer is sent again with the
 //! page's own event id, as the page's script does.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use reqwest::Client;
+use securitybot::core::ids::CaseId;
 use serde_json::Value;
 
 use super::history::What;
@@ -17,6 +19,11 @@ use super::town::{Town, code, mind, step_now};
 const NEWEST_SHOWN: usize = 200;
 
 const LOOK_EVERY: Duration = Duration::from_millis(120);
+/// How long somebody waits for what a typed answer does.
+const TYPES_AGAIN: Duration = Duration::from_secs(3);
+/// Nothing here answers anything.
+const SMALL_TALK: [&str; 4] = ["help", "status", "hello", "what is this about?"];
+
 pub struct Employee {
     name: String,
     cookie: String,
@@ -147,13 +154,20 @@ impl Employee {
             if *from.or_insert_with(|| Instant::now() + think) > Instant::now() {
                 continue;
             }
-            self.press(&message, action).await;
+            if self.rng.random_ratio(1, 6) {
+                self.type_answer(&message, action).await;
+            } else {
+                self.press(&message, action).await;
+            }
         }
         if let Some((message, ticks)) = proof {
             self.prove(&message, ticks).await;
         }
         if self.town.is_up_to_mischief() && self.rng.random_ratio(1, 12) {
             self.make_mischief().await;
+        }
+        if self.rng.random_ratio(1, 80) {
+            self.chat().await;
         }
     }
 
@@ -179,6 +193,38 @@ impl Employee {
             let acted = self.acted(&message.case, message.revision, action, Vec::new(), None);
             self.post("answer", acted, &fields).await;
         }
+    }
+
+    /// Which question is meant stands beside it: there may be several.
+    async fn type_answer(&mut self, message: &Message, action: &str) {
+        let case = CaseId::parse(&message.case).expect("a question has its case");
+        let said = format!("{} {}", action.replace('_', " "), case.reference());
+        let acted = self.acted(&message.case, message.revision, action, Vec::new(), None);
+        self.say(message, acted, said).await;
+        // It may have been written before the chat showed the question: then it counts for nothing.
+        let again = Instant::now() + TYPES_AGAIN;
+        self.thinking.insert(message.case.clone(), again);
+    }
+
+    /// Commands, and what is none.
+    async fn chat(&mut self) {
+        let any = self.seen.values().find(|message| message.live).cloned();
+        if let Some(message) = any {
+            let said = SMALL_TALK.choose(&mut self.rng).copied();
+            let act = self.acted("", 0, "chat", Vec::new(), None);
+            self.say(&message, act, said.unwrap_or_default().to_owned())
+                .await;
+        }
+    }
+
+    async fn say(&mut self, message: &Message, act: u64, text: String) {
+        let event = format!("said-{:016x}", self.rng.random::<u64>());
+        let fields = [
+            ("csrf", message.hidden("csrf")),
+            ("event", event),
+            ("text", text),
+        ];
+        self.post("say", act, &fields).await;
     }
 
     async fn prove(&mut self, message: &Message, ticks: Vec<(String, u32)>) {

@@ -81,61 +81,80 @@ impl Producer {
 
     /// Sends in the background until it is taken.
     pub fn send(&self, alert: Value) {
+        self.send_together(vec![alert]);
+    }
+
+    /// In one request.
+    pub fn send_together(&self, alerts: Vec<Value>) {
         let producer = self.clone();
         let count = Count::up(&self.unanswered);
         tokio::spawn(async move {
             let _count = count;
             let mut tries: usize = 0;
-            while producer.once(&alert, tries).await.is_none_or(|s| s >= 500) {
+            while producer.once(&alerts, tries).await.is_none_or(|s| s >= 500) {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(40 + 20 * (tries as u64).min(10))).await;
             }
         });
     }
 
-    /// One request; its status.
-    pub async fn once(&self, alert: &Value, attempt: usize) -> Option<u16> {
-        let request = self.requests.fetch_add(1, Ordering::SeqCst);
-        let id = alert["id"].as_str().unwrap_or_default().to_owned();
-        self.history.note(What::AlertSent {
-            request,
-            alert: id.clone(),
-            body: alert.clone(),
-        });
+    /// One request; its status. In the history each of its alerts has a number of its own.
+    pub async fn once(&self, alerts: &[Value], attempt: usize) -> Option<u16> {
+        let count = alerts.len() as u64;
+        let first = self.requests.fetch_add(count, Ordering::SeqCst);
+        let named = || {
+            let id = |alert: &Value| alert["id"].as_str().unwrap_or_default().to_owned();
+            (first..).zip(alerts.iter().map(id))
+        };
+        for ((request, alert), body) in named().zip(alerts) {
+            self.history.note(What::AlertSent {
+                request,
+                alert,
+                body: body.clone(),
+            });
+        }
         let url = self.nodes.url(attempt);
-        let count = Count::up(&self.at_work);
-        let sent = self
+        let at_work = Count::up(&self.at_work);
+        let request = self
             .client
             .post(format!("{url}/v1/alerts"))
-            .bearer_auth(&self.token)
-            .json(alert)
-            .send()
-            .await;
+            .bearer_auth(&self.token);
+        let sent = match alerts {
+            [alert] => request.json(alert),
+            alerts => request.json(alerts),
+        };
         let mut status = 0;
-        let mut verdict = None;
-        if let Ok(answer) = sent {
+        let mut told = Value::Null;
+        if let Ok(answer) = sent.send().await {
             status = answer.status().as_u16();
-            if let Ok(body) = answer.json::<Value>().await {
-                let listed = |name: &str| body[name].as_array().is_some_and(|l| !l.is_empty());
-                let names = ["accepted", "duplicates", "rejected"];
-                verdict = names
-                    .into_iter()
-                    .find(|name| listed(name))
-                    .map(str::to_owned);
-            } else if status < 300 {
+            match answer.json::<Value>().await {
+                Ok(body) => told = body,
                 // Cut in the middle of the answer: the producer does not know.
-                status = 0;
+                Err(_) if status < 300 => status = 0,
+                Err(_) => {}
             }
         }
-        drop(count);
-        self.history.note(What::AlertAnswered {
-            request,
-            alert: id,
-            status,
-            verdict,
-        });
+        drop(at_work);
+        for (index, (request, alert)) in named().enumerate() {
+            self.history.note(What::AlertAnswered {
+                verdict: verdict(&told, index, &alert),
+                request,
+                alert,
+                status,
+            });
+        }
         (status != 0).then_some(status)
     }
+}
+
+/// The list that has this alert of the request: by its id, or when it was rejected by its index.
+fn verdict(told: &Value, index: usize, alert: &str) -> Option<String> {
+    let has = |name: &&str| {
+        let mut listed = told[*name].as_array().into_iter().flatten();
+        listed.any(|one| *one == alert || one["index"] == index)
+    };
+    let names = ["accepted", "duplicates", "rejected"];
+    names.into_iter().find(has).map(str::to_owned)
 }
 
 pub fn alert(id: &str, principal: &str, rule: &str, host: &str) -> Value {

@@ -94,6 +94,34 @@ async fn a_node_that_slept_past_its_lease_changes_nothing_when_it_wakes() {
     );
 }
 
+/// Each hangs for longer than anybody waits: the aggregate is loaded anew and goes on from what it finds, and then the
+/// old commit reaches the store after all. Only versions and epoch tell the two apart.
+#[cfg(feature = "fault-injection")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_nobody_waits_for_any_more_is_not_overwritten() {
+    let (history, file) = history("late-commits", false);
+    let hangs = [40, 41, 43, 47, 53].map(|nth| format!("store.write.commit.before:hang:{nth}"));
+    let env = [("SECURITYBOT_FAULT", hangs.join(","))];
+    let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let setting = Setting::of(&sqlite());
+    let crew = Crew::start_in(setting, history.clone(), 6, &env).await;
+    history.note(What::FaultBegan {
+        fault: "commits hang".to_owned(),
+        blocks: "store".to_owned(),
+    });
+    let workload = Workload::start(crew.producer.clone(), 6, 1);
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    history.note(What::FaultEnded {
+        fault: "commits hang".to_owned(),
+    });
+    workload.stop().await;
+    let rested = crew.rest(Duration::from_secs(120)).await;
+    let log = crew.bot.log();
+    let hung = log.matches("hangs, as the harness asks").count();
+    assert_eq!(hung, hangs.len(), "{log}");
+    judge(&history, file, rested, &log);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_on_the_same_folder_is_refused() {
     let (history, _file) = history("two-processes", true);

@@ -1,5 +1,6 @@
 //! What goes on all the time while faults come and go: alerts, each delivered one to four times, early
-//! and late; altered ones under a known id; and somebody who writes down how things stand.
+//! and late; altered ones under a known id; and now and then more about one person in one request than a commit
+//! can tell the web chat by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +8,17 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::kit::crew::an_alert;
-use super::kit::producers::Producer;
+use super::kit::producers::{Producer, alert};
+use super::kit::setting::NAMES;
+
+/// One in so many steps of the workload.
+const BURST_EVERY: u32 = 400;
+/// Half of them are proved by one code.
+const BURST: u32 = 60;
 
 pub struct Workload {
     stop: Arc<AtomicBool>,
@@ -19,17 +26,21 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// `pace`: how many times slower than usual.
+    /// `pace`: how many times slower than usual; then without bursts.
     pub fn start(producer: Producer, seed: u64, pace: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let mut rng = StdRng::seed_from_u64(seed ^ 0xa1e7);
-            for n in 0.. {
+            for n in 0u32.. {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 deliver(&producer, &format!("m{n}"), &mut rng);
+                if pace == 1 && n % BURST_EVERY == BURST_EVERY / 10 {
+                    let person = NAMES[rng.random_range(0..NAMES.len())];
+                    producer.send_together(burst(&format!("b{n}"), person));
+                }
                 let pause = Duration::from_millis(rng.random_range(100..500));
                 tokio::time::sleep(pause * pace).await;
             }
@@ -44,6 +55,15 @@ impl Workload {
         // The last of the late deliveries.
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
+}
+
+/// All of one person, of as many contexts.
+fn burst(id: &str, person: &str) -> Vec<Value> {
+    let one = |n| {
+        let (id, host) = (format!("{id}-{n}"), format!("burst-{n}"));
+        alert(&id, person, "ask", &host)
+    };
+    (0..BURST).map(one).collect()
 }
 
 fn deliver(producer: &Producer, id: &str, rng: &mut StdRng) {

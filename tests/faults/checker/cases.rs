@@ -242,13 +242,14 @@ pub fn snoozed_rightly(view: &View<'_>) -> Vec<String> {
     for (id, case) in view
         .cases
         .iter()
-        .filter(|(_, c)| c.outcome() == Some("snoozed")) {
-        let by = case
-            .snoozed_by
-            .as_deref()
-            .and_then(|by| view.cases.get(by));
+        .filter(|(_, c)| c.outcome() == Some("snoozed"))
+    {
+        let by = case.snoozed_by.as_deref().and_then(|by| view.cases.get(by));
         let Some(by) = by else {
-            wrong.push(format!("case {id} is snoozed by {}", name(&case.snoozed_by)));
+            wrong.push(format!(
+                "case {id} is snoozed by {}",
+                name(&case.snoozed_by)
+            ));
             continue;
         };
         let rank = |case: &Case| {

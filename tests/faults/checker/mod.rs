@@ -127,9 +127,8 @@ pub fn check(view: &View<'_>) -> Vec<Violation> {
 
 /// What a history holds, in numbers.
 pub fn summary(view: &View<'_>) -> String {
-    let count = |pass: &dyn Fn(&What<Told>) -> bool| {
-        view.events.iter().filter(|e| pass(&e.what)).count()
-    };
+    let count =
+        |pass: &dyn Fn(&What<Told>) -> bool| view.events.iter().filter(|e| pass(&e.what)).count();
     let mut faults = std::collections::BTreeMap::new();
     let mut questions = std::collections::BTreeSet::new();
     let mut pages = std::collections::BTreeSet::new();

@@ -140,11 +140,7 @@ fn levels_in_time(view: &View<'_>) -> Vec<String> {
 fn levels_never_early(view: &View<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (id, pages) in &view.pages {
-        let Some(closed) = view
-            .cases
-            .get(id)
-            .and_then(|case| instant(&case.closed_at))
-        else {
+        let Some(closed) = view.cases.get(id).and_then(|case| instant(&case.closed_at)) else {
             continue;
         };
         for (_, wall, body) in pages {
@@ -177,8 +173,7 @@ pub fn never_early(view: &View<'_>) -> Vec<String> {
         if case.outcome() != Some("no_answer") {
             continue;
         }
-        let (Some(deadline), Some(closed)) =
-            (instant(&case.deadline), instant(&case.closed_at))
+        let (Some(deadline), Some(closed)) = (instant(&case.deadline), instant(&case.closed_at))
         else {
             continue;
         };

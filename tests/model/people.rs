@@ -64,10 +64,18 @@ pub fn acts(bot: &Bot, state: &State) -> Vec<Act> {
                 may(Does::Code(Some(*used)));
             }
             if message.revision > 1 {
-                acts.push(Act {
+                let old = Act {
                     revision: message.revision - 1,
                     ..act
-                });
+                };
+                if bot.pushes && message.shows == Shows::Form {
+                    let does = Does::Push;
+                    acts.push(Act {
+                        does,
+                        ..old.clone()
+                    });
+                }
+                acts.push(old);
             }
         }
     }

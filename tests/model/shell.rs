@@ -233,9 +233,9 @@ impl State {
         let mut rows = Vec::new();
         let mut step = step;
         if bot.chat == Chat::InTheStore {
-            let more;
-            (step, outbox, rows, more) = within::perform(key, step, outbox, &live.started, &cx);
-            effects.extend(more);
+            let performed = within::perform(key, step, outbox, &live.started, &cx);
+            (step, outbox, rows) = (performed.step, performed.outbox, performed.rows);
+            effects.extend(performed.more);
         }
         let raised = step.births.clone();
         let said: Vec<&dyn Any> = effects.iter().map(|effect| effect as &dyn Any).collect();

@@ -16,14 +16,22 @@ use crate::state::Message;
 /// What the commit shows, by message id.
 pub type Rows = Vec<(String, Message)>;
 
-/// The step and its outbox after all that the commit itself performs, and the effects of all its steps.
+/// The step and its outbox after all that the commit itself performs.
+pub struct Performed<M: Machine> {
+    pub step: Step<M>,
+    pub outbox: Outbox<M::Effect>,
+    pub rows: Rows,
+    /// What the steps within it decided.
+    pub more: Vec<M::Effect>,
+}
+
 pub fn perform<M: Machine>(
     key: &AggregateKey,
     mut step: Step<M>,
     mut outbox: Outbox<M::Effect>,
     started: &BTreeSet<u64>,
     cx: &Context<'_>,
-) -> (Step<M>, Outbox<M::Effect>, Rows, Vec<M::Effect>) {
+) -> Performed<M> {
     let (mut rows, mut more) = (Vec::new(), Vec::new());
     loop {
         let heads = outbox.heads();
@@ -35,7 +43,12 @@ pub fn perform<M: Machine>(
             Some((entry.seq, entry.effect.as_ref().clone(), id, message))
         });
         let Some((seq, effect, id, message)) = next else {
-            return (step, outbox, rows, more);
+            return Performed {
+                step,
+                outbox,
+                rows,
+                more,
+            };
         };
         let cx = &Context {
             entropy: cx.entropy.rotate_left(64) ^ u128::from(seq),

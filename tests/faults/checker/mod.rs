@@ -1,5 +1,18 @@
 //! Reads a history and names every promise that it breaks (I1 to I18 of the harness). It knows nothing
 //! of the product but its outside contract, and judges only what the other sides saw.
+//!
+//! It reads line by line, keeps of each body what some invariant asks for ([`Trace`]) and looks things up where it
+//! would else search ([`View`]): the time grows with the history, the memory with what is different in it. Of a run
+//! of 30 minutes in a debug build (564,710 events, 334 MB, 463,413 of them cases told again as they were, which the
+//! harness no longer writes; `/usr/bin/time -f "%M KiB %e s" target/debug/examples/check_history FILE`):
+//!
+//! | run | kept whole, searched | now |
+//! |---|---|---|
+//! | SQLite, 334 MB | 3,292 MB, 142 s | 75 MB, 16 s |
+//! | Redis, 284 MB | 2,759 MB, 113 s | 96 MB, 11 s |
+//!
+//! Its verdicts were the same line by line before and after, on both of these, on 18 shorter histories, and on 36 copies
+//! of those with one line in a hundred changed, dropped, doubled or moved; every invariant but I18 spoke in some of them.
 
 mod answers;
 mod cases;

@@ -13,6 +13,7 @@
 mod checker_tests;
 #[path = "../common/mod.rs"]
 mod common;
+mod failover;
 mod kinds;
 mod kit;
 mod mix;

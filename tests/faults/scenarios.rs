@@ -17,7 +17,7 @@ use super::workload::Workload;
 use crate::common::person::Person;
 use crate::common::redis::RedisServer;
 
-fn history(name: &str, crashes_only: bool) -> (History, tempfile::TempPath) {
+pub(super) fn history(name: &str, crashes_only: bool) -> (History, tempfile::TempPath) {
     let file = tempfile::Builder::new()
         .prefix(name)
         .suffix(".jsonl")
@@ -34,7 +34,12 @@ fn history(name: &str, crashes_only: bool) -> (History, tempfile::TempPath) {
     (history, file.into_temp_path())
 }
 
-fn judge(history: &History, file: tempfile::TempPath, rested: Result<(), String>, log: &str) {
+pub(super) fn judge(
+    history: &History,
+    file: tempfile::TempPath,
+    rested: Result<(), String>,
+    log: &str,
+) {
     let events = history.events();
     println!("{}", checker::summary(&events));
     let broken: Vec<String> = checker::check(&events)
@@ -258,7 +263,7 @@ async fn a_redis_that_forgets_costs_its_last_seconds_and_nothing_else() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-fn last_time(history: &History) -> u64 {
+pub(super) fn last_time(history: &History) -> u64 {
     history.events().last().map_or(0, |event| event.t)
 }
 

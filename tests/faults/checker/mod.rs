@@ -7,6 +7,7 @@ mod manners;
 mod operators;
 mod pages;
 mod system;
+mod tail;
 mod view;
 
 use super::history::{Event, What};
@@ -113,11 +114,13 @@ pub const INVARIANTS: [(&str, &str, Check); 19] = [
 
 pub fn check(events: &[Event]) -> Vec<Violation> {
     let view = View::of(events);
+    let lost = tail::lost(&view);
     INVARIANTS
         .iter()
         .flat_map(|(invariant, _, check)| {
             check(&view)
                 .into_iter()
+                .filter(|what| !tail::excuses(&lost, invariant, what))
                 .map(move |what| Violation { invariant, what })
         })
         .collect()

@@ -76,7 +76,7 @@ impl Watched {
     }
 }
 
-fn says(server: &RedisServer, command: &str, expected: &str) {
+pub(super) fn says(server: &RedisServer, command: &str, expected: &str) {
     let until = Instant::now() + PATIENCE;
     loop {
         let said = tell(server, command);
@@ -88,19 +88,19 @@ fn says(server: &RedisServer, command: &str, expected: &str) {
     }
 }
 
-fn began(history: &History, fault: &str, blocks: &str) {
+pub(super) fn began(history: &History, fault: &str, blocks: &str) {
     history.note(What::FaultBegan {
         fault: fault.to_owned(),
         blocks: blocks.to_owned(),
     });
 }
 
-fn ended(history: &History, fault: &str) {
+pub(super) fn ended(history: &History, fault: &str) {
     let fault = fault.to_owned();
     history.note(What::FaultEnded { fault });
 }
 
-async fn pause(seconds: u64) {
+pub(super) async fn pause(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 

@@ -11,8 +11,10 @@
 )]
 
 mod checker_tests;
+mod clocks;
 #[path = "../common/mod.rs"]
 mod common;
+mod disk;
 mod failover;
 mod kinds;
 mod kit;

@@ -106,7 +106,9 @@ pub(super) async fn pause(seconds: u64) {
 
 async fn crew(watched: &Watched, min_replicas: u32, history: &History, seed: u64) -> Crew {
     let setting = Setting::of(&watched.store(min_replicas));
-    Crew::start_in(setting, history.clone(), seed, &[]).await
+    let crew = Crew::start_in(setting, history.clone(), seed, &[]).await;
+    crew.town.expect_losses();
+    crew
 }
 
 /// Killed first, then, when the old primary is back as a replica, deposed in order: both times with somebody

@@ -1,5 +1,6 @@
 //! `kill -9`, fifty times, in the middle of work: promises P1 to P6 as the other sides see them, on both
 //! stores. What a restart must not change is recorded before each kill and judged by the checker.
+//! `CRASH_KILLS=1000` kills as often as that (`tests/faults/run.sh --kills 1000`).
 #![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
 mod common;
@@ -14,10 +15,11 @@ use kit::history::{History, What};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+/// Without `CRASH_KILLS`; so often too all cases are looked at in a longer run.
 const KILLS: u32 = 50;
-const ALERTS: u32 = 200;
-/// Kills that must have met a commit, a send or a settlement under way.
-const IN_FLIGHT: u32 = 40;
+const ALERTS_OF_A_ROUND: u32 = 4;
+/// Kills in a hundred that must have met a commit, a send or a settlement under way.
+const IN_FLIGHT: u32 = 80;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_crashes_on_sqlite_change_nothing_but_the_delay() {
@@ -31,10 +33,9 @@ async fn fifty_crashes_on_redis_change_nothing_but_the_delay() {
 }
 
 async fn crash(store: &str, name: &str) {
-    let seed = std::env::var("CRASH_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or_else(rand::random);
+    let number = |name: &str| std::env::var(name).ok().and_then(|s| s.parse::<u64>().ok());
+    let seed = number("CRASH_SEED").unwrap_or_else(rand::random);
+    let kills = number("CRASH_KILLS").map_or(KILLS, |kills| u32::try_from(kills).unwrap());
     println!("seed {seed}: CRASH_SEED={seed} repeats the workload");
     let file = tempfile::Builder::new()
         .prefix("history")
@@ -54,16 +55,21 @@ async fn crash(store: &str, name: &str) {
     let began = Instant::now();
 
     let mut in_flight = 0;
-    for round in 0..KILLS {
-        let of_round = round * (ALERTS / KILLS)..(round + 1) * (ALERTS / KILLS);
-        let mut alerts: Vec<_> = of_round
+    for round in 0..kills {
+        let mut alerts: Vec<_> = (round * ALERTS_OF_A_ROUND..(round + 1) * ALERTS_OF_A_ROUND)
             .map(|n| an_alert(&format!("a{n}"), &mut rng))
             .collect();
         let held_back = alerts.split_off(alerts.len() / 2);
         alerts
             .into_iter()
             .for_each(|alert| crew.producer.send(alert));
-        crew.note_cases().await;
+        if round % kills.div_ceil(KILLS) == 0 {
+            println!(
+                "{round} kills, {in_flight} with work in flight, {:?}",
+                began.elapsed()
+            );
+            crew.note_cases().await;
+        }
         if met_work(&crew, held_back, &mut rng).await {
             in_flight += 1;
         }
@@ -74,11 +80,13 @@ async fn crash(store: &str, name: &str) {
     let trace = checker::Trace::read(history.path()).unwrap();
     let view = checker::View::of(&trace);
     println!(
-        "{name}: {KILLS} kills, {in_flight} with work in flight, {:?}",
+        "{name}: {kills} kills, {in_flight} with work in flight, {:?}",
         began.elapsed()
     );
     println!("{}", checker::summary(&view));
 
+    let names = checker::INVARIANTS.map(|(name, ..)| name);
+    println!("checked {}", names.join(" "));
     let broken: Vec<String> = checker::check(&view)
         .iter()
         .map(ToString::to_string)
@@ -92,13 +100,14 @@ async fn crash(store: &str, name: &str) {
         );
     }
     let taken = history.count(|what| matches!(what, What::AlertAnswered { status: 202, .. }));
+    let alerts = kills * ALERTS_OF_A_ROUND;
     assert!(
-        taken >= ALERTS as usize,
-        "{taken} of {ALERTS} alerts were taken"
+        taken >= alerts as usize,
+        "{taken} of {alerts} alerts were taken"
     );
     assert!(
-        in_flight >= IN_FLIGHT,
-        "{in_flight} kills met work in flight, {IN_FLIGHT} should"
+        in_flight * 100 >= kills * IN_FLIGHT,
+        "{in_flight} of {kills} kills met work in flight, {IN_FLIGHT} in a hundred should"
     );
 }
 

@@ -179,7 +179,13 @@ async fn a_server_that_is_gone_fails_writes_for_certain_and_is_found_again_with_
 
     server.restart();
     assert_eq!(store.load(&alice()).await.unwrap().unwrap().version, 1);
+    // It might have forgotten something: nothing is written by who remembers what it was before.
+    let failed = store.write(&second).await;
+    assert!(matches!(failed, Err(WriteError::Failed(_))), "{failed:?}");
+    assert!(store.is_another());
+    store.begin_anew().await;
     store.write(&second).await.unwrap();
+    assert!(!store.is_another());
 }
 
 #[tokio::test]

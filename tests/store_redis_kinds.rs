@@ -141,6 +141,7 @@ async fn sentinels_lead_to_the_primary_and_to_the_next_one_after_a_failover() {
     let until = tokio::time::Instant::now() + Duration::from_secs(30);
     while store.put_rows(0, &[document("after")], true).await.is_err() {
         assert!(tokio::time::Instant::now() < until, "no failover");
+        store.begin_anew().await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let row = store.row(Collection::Documents, "d").await.unwrap();

@@ -1,14 +1,19 @@
 //! Brings actors back. actix's own supervisor does not restart after a panic and has no backoff, so this
 //! one watches whether each actor is still connected, and starts it anew through the closure that made it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use actix::{
+    Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
+    fut::ActorFutureExt,
+};
 use metrics::counter;
 use tokio::time::Instant;
 
 use super::mailbox::post;
 use super::messages::Stop;
+use crate::store::Store;
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -43,13 +48,21 @@ struct Ward {
     again_at: Option<Instant>,
 }
 
-/// Watches over every long-lived actor, in the order in which they were added.
-#[derive(Default)]
+/// Watches over every long-lived actor, in the order in which they were added, and over the server that the store
+/// stands on: what the actors hold in memory may be more than another one has.
 pub struct Caretaker {
     wards: Vec<Ward>,
+    store: Arc<dyn Store>,
 }
 
 impl Caretaker {
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            wards: Vec::new(),
+            store,
+        }
+    }
+
     /// Starts an actor and keeps it alive. `spawn` also installs its address in its slot.
     pub fn keep(&mut self, role: impl Into<String>, spawn: impl Fn() -> Life + 'static) {
         let life = spawn();
@@ -61,6 +74,26 @@ impl Caretaker {
             backoff: BACKOFF_FIRST,
             again_at: None,
         });
+    }
+
+    /// Everybody ends, as in a crash, and reads what the store has.
+    fn begin_anew(&mut self, ctx: &mut Context<Self>) {
+        tracing::warn!(
+            "another server stands behind the store: all actors begin anew from what it has"
+        );
+        counter!("securitybot_store_changes_total").increment(1);
+        let wards: Vec<Ward> = self.wards.drain(..).collect();
+        let store = self.store.clone();
+        let anew = async move {
+            end(&wards).await;
+            store.begin_anew().await;
+            wards
+        };
+        ctx.wait(anew.into_actor(self).map(|wards, caretaker, _| {
+            for ward in wards {
+                caretaker.keep(ward.role, ward.spawn);
+            }
+        }));
     }
 
     fn look(&mut self) {
@@ -92,7 +125,12 @@ impl Actor for Caretaker {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(LOOK_EVERY, |caretaker, _| caretaker.look());
+        ctx.run_interval(LOOK_EVERY, |caretaker, ctx| {
+            match caretaker.store.is_another() {
+                true => caretaker.begin_anew(ctx),
+                false => caretaker.look(),
+            }
+        });
     }
 }
 
@@ -140,23 +178,26 @@ impl Handler<StopAll> for Caretaker {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: StopAll, ctx: &mut Self::Context) -> Self::Result {
-        // What was started last depends on what was started before.
-        let wards: Vec<Ward> = self.wards.drain(..).rev().collect();
+        let wards: Vec<Ward> = self.wards.drain(..).collect();
         ctx.stop();
-        Box::pin(async move {
-            for ward in &wards {
-                (ward.life.stop)();
+        Box::pin(async move { end(&wards).await })
+    }
+}
+
+/// Those first that were started last: they depend on what was started before.
+async fn end(wards: &[Ward]) {
+    let newest_first = || wards.iter().rev();
+    for ward in newest_first() {
+        (ward.life.stop)();
+    }
+    let until = Instant::now() + DRAIN;
+    for ward in newest_first() {
+        while (ward.life.alive)() {
+            if Instant::now() > until {
+                tracing::warn!(actor = %ward.role, "did not end in time");
+                return;
             }
-            let until = Instant::now() + DRAIN;
-            for ward in &wards {
-                while (ward.life.alive)() {
-                    if Instant::now() > until {
-                        tracing::warn!(actor = %ward.role, "did not end in time");
-                        return;
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-            }
-        })
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }

@@ -140,7 +140,7 @@ pub fn start(parts: Parts) -> System {
         verifier,
     };
     let parts = Arc::new(parts);
-    let mut caretaker = Caretaker::default();
+    let mut caretaker = Caretaker::new(parts.store.clone());
     let mut reconfigure = Vec::new();
 
     let checkpointers = keep_checkpointers(&mut caretaker, &parts, &reporter);

@@ -77,6 +77,14 @@ impl Store for FaultyStore {
         self.0.partitions()
     }
 
+    fn is_another(&self) -> bool {
+        self.0.is_another()
+    }
+
+    async fn begin_anew(&self) {
+        self.0.begin_anew().await;
+    }
+
     async fn claim(
         &self,
         partition: u16,

@@ -283,6 +283,15 @@ pub trait Store: Send + Sync + 'static {
 
     fn partitions(&self) -> u16;
 
+    /// Whether another server stands behind it than the one that was read so far: it may hold less than that one
+    /// said yes to, so whatever is in memory may be ahead of it. Nothing can be written until [`Store::begin_anew`].
+    fn is_another(&self) -> bool {
+        false
+    }
+
+    /// Everybody who had read of it is gone.
+    async fn begin_anew(&self) {}
+
     /// Takes the lease of a partition for `node` until `now + ttl` and raises its epoch. A node takes
     /// its own lease again at once. `Err(Mismatch)` while another node's lease stands.
     async fn claim(

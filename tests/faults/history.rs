@@ -169,7 +169,8 @@ pub enum What<B: Bodies = Written> {
     Up {
         node: u32,
     },
-    /// A fault begins and ends. `blocks`: what cannot work meanwhile (store, pager, sink, chat, node).
+    /// A fault begins and ends. `blocks`: what cannot work meanwhile (store, pager, sink, chat, node),
+    /// or `tail`: what the store says yes to meanwhile will be lost.
     FaultBegan {
         fault: String,
         blocks: String,

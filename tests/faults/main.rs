@@ -11,8 +11,11 @@
 )]
 
 mod checker_tests;
+mod clocks;
 #[path = "../common/mod.rs"]
 mod common;
+mod disk;
+mod failover;
 mod kinds;
 mod kit;
 mod mix;

@@ -100,7 +100,7 @@ impl Employee {
         }
         let listed: Vec<&Value> = body["messages"].as_array().into_iter().flatten().collect();
         // Only a full page pushes older messages out: one missing from a shorter page is a fault to be seen.
-        let is_full = listed.len() >= NEWEST_SHOWN;
+        let is_full = listed.len() >= NEWEST_SHOWN || self.town.expects_losses();
         self.seen.retain(|id, _| {
             let stands = !is_full || listed.iter().any(|message| message["id"] == id.as_str());
             if !stands {

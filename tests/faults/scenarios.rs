@@ -17,7 +17,7 @@ use super::workload::Workload;
 use crate::common::person::Person;
 use crate::common::redis::RedisServer;
 
-fn history(name: &str, crashes_only: bool) -> (History, tempfile::TempPath) {
+pub(super) fn history(name: &str, crashes_only: bool) -> (History, tempfile::TempPath) {
     let file = tempfile::Builder::new()
         .prefix(name)
         .suffix(".jsonl")
@@ -34,7 +34,12 @@ fn history(name: &str, crashes_only: bool) -> (History, tempfile::TempPath) {
     (history, file.into_temp_path())
 }
 
-fn judge(history: &History, file: tempfile::TempPath, rested: Result<(), String>, log: &str) {
+pub(super) fn judge(
+    history: &History,
+    file: tempfile::TempPath,
+    rested: Result<(), String>,
+    log: &str,
+) {
     let trace = checker::Trace::read(history.path()).expect("the history can be read back");
     let view = checker::View::of(&trace);
     println!("{}", checker::summary(&view));

@@ -62,7 +62,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    fn mount() -> Self {
+    pub fn mount() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().to_owned();
         let mounted = Command::new("mount")

@@ -27,6 +27,7 @@ pub struct Town {
     /// (employee, case, revision) of every question seen, for those who press what is not theirs.
     questions: Arc<Mutex<Vec<(String, String, u32)>>>,
     mischief: Arc<AtomicBool>,
+    store_goes_back: Arc<AtomicBool>,
 }
 
 impl Town {
@@ -39,6 +40,7 @@ impl Town {
             fresh: Arc::default(),
             questions: Arc::default(),
             mischief: Arc::new(AtomicBool::new(mischief)),
+            store_goes_back: Arc::default(),
         }
     }
 
@@ -50,6 +52,15 @@ impl Town {
     /// From now on people only answer what they are asked.
     pub fn calm_down(&self) {
         self.mischief.store(false, Ordering::SeqCst);
+    }
+
+    /// A store that forgets its last seconds forgets messages too: who saw them sees them no more.
+    pub fn expect_losses(&self) {
+        self.store_goes_back.store(true, Ordering::SeqCst);
+    }
+
+    pub fn expects_losses(&self) -> bool {
+        self.store_goes_back.load(Ordering::SeqCst)
     }
 
     /// Answers under way.

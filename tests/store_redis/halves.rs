@@ -378,6 +378,7 @@ async fn after_a_cut_the_file_is_written_again_and_nothing_lost_comes_back() {
     let until = tokio::time::Instant::now() + TTL;
     while store.claim(0, "a", now(), TTL).await.is_err() {
         assert!(tokio::time::Instant::now() < until, "it stays away");
+        store.begin_anew().await;
     }
     write(&store, [accept(2, "second", false)], 1)
         .await

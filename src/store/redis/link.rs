@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::address::Address;
-use super::restarted::{self, Look};
+use super::restarted;
 use super::scripts::Script;
 use crate::store::{StoreError, WriteError};
 
@@ -136,6 +136,10 @@ struct Live {
     generation: u64,
     /// The server was looked at through this connection.
     looked: bool,
+    /// Which run of which server what is in memory comes from.
+    run: Option<String>,
+    /// Another one answered since.
+    is_another: bool,
 }
 
 impl Link {
@@ -191,8 +195,16 @@ impl Link {
         wait.arg(wanted)
             .arg(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
         let got = self.on(&mut connection, generation, &wait, until).await;
-        // It is written whatever WAIT says; without an answer nobody is known to have it.
-        Ok((answer, Some(got.unwrap_or(0))))
+        // It is written whatever WAIT says. Without an answer the server may be gone, and a replica that has it not
+        // may go on in its place.
+        let unknown =
+            |error: CallError| CallError::Unknown(format!("no answer to WAIT: {error:?}"));
+        let got = got.map_err(unknown)?;
+        if got < wanted {
+            // Sentinel may have put another in its place, and it has not been told yet: ask anew where to write.
+            self.forget(generation).await;
+        }
+        Ok((answer, Some(got)))
     }
 
     /// The answers of every primary: one, unless it is a cluster. Only for what changes nothing.
@@ -200,7 +212,7 @@ impl Link {
         let until = self.until();
         let mut last = None;
         for _ in 0..2 {
-            let (mut connection, generation) = self.connection(until).await?;
+            let (mut connection, generation, _) = self.any_connection(until).await?;
             let answer = tokio::time::timeout_at(until, connection.ask_all(cmd)).await;
             match self.judge(answer, generation).await {
                 Err(error @ CallError::Unknown(_)) if Instant::now() < until => last = Some(error),
@@ -278,34 +290,48 @@ impl Link {
         }
     }
 
+    /// Another server stands where the one stood that was read so far.
+    pub fn is_another(&self) -> bool {
+        // Held by a call that connects: the next look will tell.
+        self.live.try_lock().is_ok_and(|live| live.is_another)
+    }
+
+    pub async fn begin_anew(&self) {
+        self.live.lock().await.is_another = false;
+    }
+
+    /// To write through.
     async fn connection(&self, until: Instant) -> Result<(Connection, u64), CallError> {
+        let (connection, generation, is_another) = self.any_connection(until).await?;
+        if is_another {
+            return Err(CallError::Certain(format!(
+                "{} was started anew, or another one took its place: what was in memory is read again first",
+                self.address
+            )));
+        }
+        Ok((connection, generation))
+    }
+
+    /// Also to a server that took another's place.
+    async fn any_connection(&self, until: Instant) -> Result<(Connection, u64, bool), CallError> {
         let connect = async {
             let mut live = self.live.lock().await;
             if live.looked
                 && let Some(connection) = &live.connection
             {
-                return Ok((connection.clone(), live.generation));
+                return Ok((connection.clone(), live.generation, live.is_another));
             }
             // Given up on the way, it is gone: a dead one must not be kept.
-            if let Some(mut connection) = live.connection.take() {
-                live.looked = self.look(&mut connection).await?;
-                live.connection = Some(connection.clone());
-                return Ok((connection, live.generation));
-            }
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(self.deadline))
-                .set_response_timeout(None);
-            let address = self.address.clone();
-            let mut fresh = self
-                .home
-                .spawn(async move { address.connect(&config).await })
-                .await
-                .map_err(|e| e.to_string())?
-                .map_err(|e| e.to_string())?;
-            live.generation += 1;
-            live.looked = self.look(&mut fresh).await?;
-            live.connection = Some(fresh.clone());
-            Ok((fresh, live.generation))
+            let mut connection = match live.connection.take() {
+                Some(connection) => connection,
+                None => {
+                    live.generation += 1;
+                    self.connect().await?
+                }
+            };
+            live.looked = self.look(&mut connection, &mut live).await?;
+            live.connection = Some(connection.clone());
+            Ok((connection, live.generation, live.is_another))
         };
         let failed =
             |why: String| CallError::Certain(format!("cannot connect to {}: {why}", self.address));
@@ -315,13 +341,37 @@ impl Link {
         }
     }
 
-    async fn look(&self, connection: &mut Connection) -> Result<bool, String> {
+    async fn connect(&self) -> Result<Connection, String> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.deadline))
+            .set_response_timeout(None);
+        let address = self.address.clone();
+        self.home
+            .spawn(async move { address.connect(&config).await })
+            .await
+            .map_err(|e| e.to_string())?
+            .map_err(|e| e.to_string())
+    }
+
+    /// Whether that is done for this connection.
+    async fn look(&self, connection: &mut Connection, live: &mut Live) -> Result<bool, String> {
         if self.use_for != UseFor::Writes {
             return Ok(true);
         }
-        let look = restarted::look(connection, &self.meta).await;
-        look.map(|look| look == Look::Done)
-            .map_err(|error| error.to_string())
+        let look = restarted::look(connection, &self.meta)
+            .await
+            .map_err(|error| error.to_string())?;
+        if look.run.is_some() && look.run != live.run {
+            if live.run.is_some() {
+                live.is_another = true;
+                tracing::warn!(
+                    "{} was started anew, or another one took its place; whatever is in memory begins anew",
+                    self.address
+                );
+            }
+            live.run = look.run;
+        }
+        Ok(look.is_done)
     }
 
     async fn forget(&self, generation: u64) {

@@ -146,6 +146,16 @@ impl Store for RedisStore {
         self.partitions
     }
 
+    fn is_another(&self) -> bool {
+        self.writes.is_another()
+    }
+
+    async fn begin_anew(&self) {
+        // What is read from now on comes from where is written.
+        self.reads.close().await;
+        self.writes.begin_anew().await;
+    }
+
     async fn claim(
         &self,
         partition: u16,

@@ -20,6 +20,7 @@ mod manners;
 mod operators;
 mod pages;
 mod system;
+mod tail;
 mod trace;
 mod view;
 
@@ -128,11 +129,13 @@ pub const INVARIANTS: [(&str, &str, Check); 19] = [
 ];
 
 pub fn check(view: &View<'_>) -> Vec<Violation> {
+    let lost = tail::lost(view);
     INVARIANTS
         .iter()
         .flat_map(|(invariant, _, check)| {
             check(view)
                 .into_iter()
+                .filter(|what| !tail::excuses(&lost, invariant, what))
                 .map(move |what| Violation { invariant, what })
         })
         .collect()

@@ -256,14 +256,15 @@ impl<'a> View<'a> {
         outages.any(|(began, ended, blocks)| *blocks == "node" && *began <= to && *ended >= from)
     }
 
-    /// How long anything was out between two instants, in microseconds; a chat that is out holds up no page.
+    /// How long anything was out between two instants, in microseconds; a chat that is out holds up no page,
+    /// nor does a tail that will be lost.
     pub fn out_between(&self, from: u64, to: u64) -> u64 {
         let overlap = |(began, ended, _): &(u64, u64, &str)| {
             (*ended).min(to).saturating_sub((*began).max(from))
         };
         let outages = self.outages.iter();
         outages
-            .filter(|(_, _, blocks)| *blocks != "chat")
+            .filter(|(_, _, blocks)| !matches!(*blocks, "chat" | "tail"))
             .map(overlap)
             .sum()
     }

@@ -348,12 +348,16 @@ async fn a_damaged_data_folder_is_refused_by_name_and_left_as_it_is() {
 
     let edit = |version: i64| {
         let db = rusqlite::Connection::open(&database).expect("it opens");
+        let before: i64 = db
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .expect("read");
         db.pragma_update(None, "user_version", version)
             .expect("set");
+        before
     };
-    edit(99);
+    let schema = edit(99);
     assert_refused(&bot, "a newer schema", 1, &[name, "newer"]);
-    edit(1);
+    edit(schema);
 
     let config = bot.dir().join("config.toml");
     let text = std::fs::read_to_string(&config).expect("the config");

@@ -115,10 +115,6 @@ pub(super) fn open_writer(path: &Path, partitions: u16) -> Result<Connection, St
     }
     conn.pragma_update(None, "journal_mode", "wal")
         .map_err(failed)?;
-    if schema < 2 {
-        let upgrade = format!("BEGIN IMMEDIATE; {PIECES} PRAGMA user_version = 2; COMMIT;");
-        conn.execute_batch(&upgrade).map_err(failed)?;
-    }
     // With the log written back, the file itself must be as long as it says.
     conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         .map_err(failed)?;
@@ -146,6 +142,11 @@ pub(super) fn open_writer(path: &Path, partitions: u16) -> Result<Connection, St
             path.display(),
             made_for.as_deref().unwrap_or("no known number of")
         )));
+    }
+    // It is ours, whole, and made for this set-up.
+    if schema < 2 {
+        let upgrade = format!("BEGIN IMMEDIATE; {PIECES} PRAGMA user_version = 2; COMMIT;");
+        conn.execute_batch(&upgrade).map_err(failed)?;
     }
     Ok(conn)
 }

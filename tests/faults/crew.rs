@@ -217,9 +217,10 @@ impl Crew {
     }
 
     /// Alerts, and effects or records, that have not gone where they should: what a page has just brought with it is
-    /// given a moment, and an idle intake looks every 10 s for what the store holds and it does not.
+    /// given a moment, an idle intake looks every 10 s for what the store holds and it does not, and how far a sink
+    /// lags is measured once a minute.
     async fn left_over(&self) -> (u64, u64) {
-        let until = Instant::now() + Duration::from_secs(15);
+        let until = Instant::now() + Duration::from_secs(70);
         loop {
             let metrics = self.metrics().await;
             let left = (

@@ -126,10 +126,7 @@ async fn a_cut_off_an_empty_and_a_foreign_file_are_refused_by_name() {
 async fn a_file_of_schema_1_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
-    let store = SqliteStore::open(&path, 4).unwrap();
-    let now = Timestamp::from_millis(0);
-    let epoch = store.claim(0, "a", now, TTL).await.unwrap().epoch;
-    store.write(&batch(epoch, "employee/alice")).await.unwrap();
+    let store = with_alice(&path).await;
     store.close().await;
     drop(store);
     let conn = rusqlite::Connection::open(&path).unwrap();
@@ -138,7 +135,7 @@ async fn a_file_of_schema_1_is_taken_over() {
     drop(conn);
 
     let store = SqliteStore::open(&path, 4).unwrap();
-    let epoch = store.claim(0, "a", now, TTL).await.unwrap().epoch;
+    let epoch = claimed(&store).await;
     let mut next = batch(epoch, "employee/alice");
     let piece = Piece {
         number: 1,
@@ -188,15 +185,24 @@ fn batch(epoch: u64, name: &str) -> Batch {
     }
 }
 
+async fn claimed(store: &SqliteStore) -> u64 {
+    let claim = store.claim(0, "a", Timestamp::from_millis(0), TTL).await;
+    claim.unwrap().epoch
+}
+
+async fn with_alice(path: &Path) -> SqliteStore {
+    let store = SqliteStore::open(path, 4).unwrap();
+    let epoch = claimed(&store).await;
+    store.write(&batch(epoch, "employee/alice")).await.unwrap();
+    store
+}
+
 /// The writer dies without a word (a power cut): what was answered is there after the restart.
 #[tokio::test]
 async fn a_store_that_was_never_closed_has_every_answered_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
-    let store = SqliteStore::open(&path, 4).unwrap();
-    let now = Timestamp::from_millis(0);
-    let epoch = store.claim(0, "a", now, TTL).await.unwrap().epoch;
-    store.write(&batch(epoch, "employee/alice")).await.unwrap();
+    let _never_closed = with_alice(&path).await;
     // The files as they are on the disk at this instant.
     let copy = dir.path().join("copy.db");
     fs::copy(&path, &copy).unwrap();

@@ -449,10 +449,10 @@ impl Mix {
 
     /// A new life that is to meet its fault at one of the windows.
     async fn attack_a_window(&mut self) {
-        let is_first = self.attacked.is_empty();
         let (window, action) = self.next_window();
+        let is_early = (window.as_str(), action) == BEFORE_HANDING_OVER;
         let nth = match window.contains("write") || window.contains("row") {
-            true if !is_first => self.rng.random_range(1..20),
+            true if !is_early => self.rng.random_range(1..20),
             _ => self.rng.random_range(1..4),
         };
         self.crew.kill9();
@@ -505,8 +505,9 @@ impl Mix {
     }
 
     fn next_window(&mut self) -> (String, &'static str) {
-        let (window, action) = BEFORE_HANDING_OVER;
-        if self.attacked.is_empty() {
+        // Until it did what it is for: a life may end over a duplicate, which leaves nothing in the queue.
+        if !stores::hits(&self.hits).contains_key("store.queued.after") {
+            let (window, action) = BEFORE_HANDING_OVER;
             return (window.to_owned(), action);
         }
         if self.to_attack.is_empty() {

@@ -113,6 +113,11 @@ impl Employee {
             let id = message["id"].as_str().unwrap_or_default();
             let now = Message::read(message["html"].as_str().unwrap_or_default());
             if now.case.is_empty() {
+                // After a loss the id of a question may be given to something else that is said.
+                if self.seen.remove(id).is_some() {
+                    let message = id.to_owned();
+                    self.town.history.note(What::ScrolledOff { message });
+                }
                 continue;
             }
             let before = self.seen.get(id);

@@ -79,7 +79,7 @@ impl Store for Journals {
     async fn timeline(&self, _: CaseId) -> Result<Vec<JournalRow>, StoreError> {
         none()
     }
-    async fn row(&self, _: Collection, _: &str) -> Result<Option<Row>, StoreError> {
+    async fn named(&self, _: Collection, _: &[&str]) -> Result<Vec<Row>, StoreError> {
         none()
     }
     async fn rows(&self, _: &RowQuery) -> Result<RowPage, StoreError> {

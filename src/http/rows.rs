@@ -1,7 +1,8 @@
 //! Cases, escalations, snoozes and quarantine as the store lists them, read for API and pages alike.
 //! Their bodies are written by the machines; only what is shown is read here, the rest is tolerated.
 
-use futures_util::future::try_join_all;
+use std::collections::HashMap;
+
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -200,11 +201,28 @@ pub async fn everything<T: DeserializeOwned>(
 /// Cases with their escalations joined.
 pub async fn cases(http: &Http, query: &RowQuery) -> Result<Page<CaseView>, ApiError> {
     let mut page: Page<CaseView> = list(http, query).await?;
-    let escalations = try_join_all(page.items.iter().map(|case| escalation(http, case.id))).await?;
-    for (case, escalation) in page.items.iter_mut().zip(escalations) {
-        case.escalation = escalation.map(|row| row.view());
+    let ids = page.items.iter().map(|case| case.id);
+    let escalations = named::<EscalationRow>(http, Collection::Escalations, ids).await?;
+    for case in &mut page.items {
+        case.escalation = escalations.get(&case.id).map(EscalationRow::view);
     }
     Ok(page)
+}
+
+/// Of these cases what the collection has.
+pub async fn named<T: DeserializeOwned>(
+    http: &Http,
+    collection: Collection,
+    cases: impl Iterator<Item = CaseId>,
+) -> Result<HashMap<CaseId, T>, ApiError> {
+    let ids: Vec<(String, CaseId)> = cases.map(|case| (case.to_string(), case)).collect();
+    let names: Vec<&str> = ids.iter().map(|(name, _)| name.as_str()).collect();
+    let found = http.store.named(collection, &names).await?;
+    let ids: HashMap<String, CaseId> = ids.into_iter().collect();
+    let known = found
+        .iter()
+        .filter_map(|row| Some((*ids.get(&row.id)?, row)));
+    known.map(|(case, row)| Ok((case, read(row)?))).collect()
 }
 
 pub async fn case(http: &Http, id: CaseId) -> Result<Option<CaseView>, ApiError> {

@@ -163,8 +163,8 @@ impl Store for FaultyStore {
         around("store.timeline", self.0.timeline(case)).await
     }
 
-    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
-        around("store.row", self.0.row(collection, id)).await
+    async fn named(&self, collection: Collection, ids: &[&str]) -> Result<Vec<Row>, StoreError> {
+        around("store.row", self.0.named(collection, ids)).await
     }
 
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {

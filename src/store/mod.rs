@@ -355,7 +355,12 @@ pub trait Store: Send + Sync + 'static {
     /// The records of one case, in order, as long as the case lives.
     async fn timeline(&self, case: CaseId) -> Result<Vec<JournalRow>, StoreError>;
 
-    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError>;
+    /// Of these ids the rows that there are, in any order.
+    async fn named(&self, collection: Collection, ids: &[&str]) -> Result<Vec<Row>, StoreError>;
+
+    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
+        Ok(self.named(collection, &[id]).await?.pop())
+    }
 
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError>;
 

@@ -134,10 +134,11 @@ impl Store for FakeStore {
         let rows = journals.values().flatten();
         Ok(rows.filter(|row| row.case == Some(case)).cloned().collect())
     }
-    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
+    async fn named(&self, collection: Collection, ids: &[&str]) -> Result<Vec<Row>, StoreError> {
         self.check()?;
         let rows = self.rows.lock().unwrap();
-        Ok(rows.get(&(collection, id.to_owned())).cloned())
+        let row = |id: &&str| rows.get(&(collection, (*id).to_owned())).cloned();
+        Ok(ids.iter().filter_map(row).collect())
     }
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
         self.check()?;

@@ -55,10 +55,11 @@ impl Store for FakeStore {
         8
     }
 
-    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
+    async fn named(&self, collection: Collection, ids: &[&str]) -> Result<Vec<Row>, StoreError> {
         self.check()?;
         let rows = self.rows.lock().unwrap();
-        Ok(rows.get(&(collection, id.to_owned())).cloned())
+        let row = |id: &&str| rows.get(&(collection, (*id).to_owned())).cloned();
+        Ok(ids.iter().filter_map(row).collect())
     }
 
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {

@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
-use futures_util::future::try_join_all;
 
 use super::joined::{self, Group};
 use super::view::{self, CaseLine};
@@ -161,7 +160,14 @@ async fn escalations(http: &Http) -> Result<(Vec<Group>, bool), ApiError> {
             row.opened_at,
         )
     });
-    let cases = try_join_all(open.iter().map(|row| rows::case(http, row.id))).await?;
-    let pages: Vec<_> = open.into_iter().zip(cases).collect();
+    let ids = open.iter().map(|row| row.id);
+    let mut cases = rows::named::<CaseView>(http, Collection::Cases, ids).await?;
+    let pages: Vec<_> = open
+        .into_iter()
+        .map(|row| {
+            let case = cases.remove(&row.id);
+            (row, case)
+        })
+        .collect();
     Ok((joined::groups(&pages, http.now()), is_cut))
 }

@@ -178,6 +178,55 @@ pub(super) async fn lists_run_over_all_partitions(store: &dyn Store) {
     assert_eq!(ids(store, query).await, ["04", "03", "02", "01", "00"]);
     let found = store.row(Collection::Escalations, "03").await.unwrap();
     assert_eq!(found.unwrap().at, at(3));
+    let some = ["07", "none", "10", "02"];
+    let some = store.named(Collection::Escalations, &some).await.unwrap();
+    let mut some: Vec<_> = some.iter().map(|row| (row.id.as_str(), row.at)).collect();
+    some.sort_unstable();
+    assert_eq!(some, [("02", at(2)), ("07", at(7)), ("10", at(10))]);
+    assert_eq!(store.named(Collection::Cases, &["03"]).await, Ok(vec![]));
+    assert_eq!(store.named(Collection::Cases, &[]).await, Ok(vec![]));
+}
+
+/// Nearly all in one partition, with a few of the others between them.
+pub(super) async fn a_list_is_whole_however_uneven_the_partitions_are(store: &dyn Store) {
+    let name = |n: i64| format!("{n:03}");
+    for n in 0..300 {
+        let kind = if n % 3 == 0 { "third" } else { "other" };
+        let one = row(
+            Collection::Cases,
+            &name(n),
+            n,
+            &[("state", "open"), ("rule", kind)],
+        );
+        let partition = if n % 90 == 7 { 3 } else { HOME };
+        let change = [RowChange::Put(one)];
+        store.put_rows(partition, &change, false).await.unwrap();
+    }
+    let filters = [
+        by(&[]),
+        by(&[("state", "open")]),
+        by(&[("state", "open"), ("rule", "third")]),
+    ];
+    for (filter, step) in filters.into_iter().zip([1, 1, 3]) {
+        let expected: Vec<_> = (0..300).rev().filter(|n| n % step == 0).map(name).collect();
+        for limit in [1, 50, 149, 500] {
+            let mut query = RowQuery {
+                limit,
+                ..filter.clone()
+            };
+            let mut seen = Vec::new();
+            loop {
+                let page = store.rows(&query).await.unwrap();
+                assert!(page.rows.len() <= limit);
+                seen.extend(page.rows.into_iter().map(|row| row.id));
+                query.cursor = page.next;
+                if query.cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, expected, "pages of {limit}");
+        }
+    }
 }
 
 pub(super) async fn if_absent_leaves_rows_alone(store: &dyn Store) {

@@ -72,6 +72,7 @@ where
         lists::pages_with_equal_times_neither_skip_nor_repeat,
         lists::all_filters_and_the_time_window_must_match,
         lists::lists_run_over_all_partitions,
+        lists::a_list_is_whole_however_uneven_the_partitions_are,
         lists::if_absent_leaves_rows_alone,
         lists::a_strange_cursor_is_refused,
         keeping::expired_rows_and_marks_go_and_others_stay,

@@ -284,9 +284,14 @@ impl Store for MemoryStore {
             .collect())
     }
 
-    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
-        let key = (collection, id.to_owned());
-        Ok(self.all().rows.get(&key).map(|(_, row)| row.clone()))
+    async fn named(&self, collection: Collection, ids: &[&str]) -> Result<Vec<Row>, StoreError> {
+        let all = self.all();
+        let row = |id: &&str| all.rows.get(&(collection, (*id).to_owned()));
+        Ok(ids
+            .iter()
+            .filter_map(row)
+            .map(|(_, row)| row.clone())
+            .collect())
     }
 
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {

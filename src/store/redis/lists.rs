@@ -1,4 +1,5 @@
-//! Lists over all partitions: each gives its newest, the newest of those are the page.
+//! Lists over all partitions: each gives some of its newest, the newest of all are the page, and who has given all it was
+//! asked for is asked again.
 
 use futures_util::future::try_join_all;
 
@@ -9,15 +10,55 @@ use crate::core::time::Timestamp;
 use crate::store::lists::{self, Place};
 use crate::store::{RowPage, RowQuery, StoreError};
 
+/// Rows that a partition is asked for at first, at least.
+const LEAST: usize = 8;
+
+/// What one partition has given of a list so far.
+struct Part {
+    partition: u16,
+    /// Oldest first: the next one of the page is the last.
+    rows: Vec<Row>,
+    /// Where it goes on; at first from its newest.
+    place: Option<Place>,
+    has_more: bool,
+}
+
+impl Part {
+    fn is_awaited(&self) -> bool {
+        self.rows.is_empty() && self.has_more
+    }
+}
+
 impl RedisStore {
     pub(super) async fn list(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
         let size = lists::page_size(query);
         let place = Place::of_query(query)?;
-        let parts = (0..self.partitions).map(|p| self.part(p, query, place.clone(), size + 1));
-        let mut rows: Vec<Row> = try_join_all(parts).await?.into_iter().flatten().collect();
-        rows.sort_by_cached_key(|row| std::cmp::Reverse(Place::of(row)));
-        rows.truncate(size + 1);
-        Ok(lists::page(rows, size))
+        let mut parts: Vec<Part> = (0..self.partitions)
+            .map(|partition| Part {
+                partition,
+                rows: Vec::new(),
+                place: place.clone(),
+                has_more: true,
+            })
+            .collect();
+        let mut page = Vec::new();
+        // Usually all have about as many; one that has more is asked again, for twice as many.
+        let mut most = (2 * size / parts.len()).max(LEAST).min(size + 1);
+        while page.len() <= size {
+            let asked = parts.iter_mut().filter(|part| part.is_awaited());
+            try_join_all(asked.map(async |part| {
+                let from = part.place.take();
+                (part.rows, part.place) = self.part(part.partition, query, from, most).await?;
+                part.has_more = part.place.is_some();
+                Ok::<_, StoreError>(())
+            }))
+            .await?;
+            most = (2 * most).min(size + 1);
+            if !take_newest(&mut parts, &mut page, size + 1) {
+                break;
+            }
+        }
+        Ok(lists::page(page, size))
     }
 
     pub(super) async fn count_everywhere(
@@ -36,14 +77,15 @@ impl RedisStore {
         Ok(try_join_all(parts).await?.into_iter().sum())
     }
 
-    /// One partition's newest below `place`, in as many calls as its filters need.
+    /// One partition's newest below `place`, oldest first, in as many calls as its filters need; and where it goes on
+    /// if there may be more.
     async fn part(
         &self,
         partition: u16,
         query: &RowQuery,
         mut place: Option<Place>,
         most: usize,
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<(Vec<Row>, Option<Place>), StoreError> {
         let mut rows = Vec::new();
         loop {
             let mut cmd = scripts::ROWS.call(&self.prefix(partition));
@@ -68,15 +110,14 @@ impl RedisStore {
                 .run(&scripts::ROWS, &cmd)
                 .await
                 .map_err(CallError::on_read)?;
-            let full = found.len() == most - rows.len();
-            let (mut last, mut stale) = (None, false);
+            let is_full = found.len() == most - rows.len();
+            let mut last = None;
             for (id, value) in &found {
                 let row = format::read_row(query.collection, id, value)?;
                 last = Some(Place::of(&row));
                 // Half a commit can leave an index that says what the row does not say any more, or not yet.
-                match query.fields.iter().all(|field| row.fields.contains(field)) {
-                    true => rows.push(row),
-                    false => stale = true,
+                if query.fields.iter().all(|field| row.fields.contains(field)) {
+                    rows.push(row);
                 }
             }
             place = match at.parse::<i64>() {
@@ -84,9 +125,28 @@ impl RedisStore {
                     at: Timestamp::from_millis(at),
                     id,
                 }),
-                Err(_) if full && stale => last,
-                Err(_) => return Ok(rows),
+                Err(_) => last.filter(|_| is_full),
             };
+            if place.is_none() || rows.len() == most {
+                rows.reverse();
+                return Ok((rows, place));
+            }
         }
     }
+}
+
+/// Moves the newest of all parts to the page, as long as it is known which that is. Whether more is to be read for it.
+fn take_newest(parts: &mut [Part], page: &mut Vec<Row>, most: usize) -> bool {
+    while page.len() < most {
+        if parts.iter().any(Part::is_awaited) {
+            return true;
+        }
+        let heads = parts.iter_mut().filter(|part| !part.rows.is_empty());
+        let newest = heads.max_by_key(|part| part.rows.last().map(Place::of));
+        match newest.and_then(|part| part.rows.pop()) {
+            Some(row) => page.push(row),
+            None => return false,
+        }
+    }
+    false
 }

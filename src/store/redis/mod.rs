@@ -321,18 +321,25 @@ impl Store for RedisStore {
         self.timeline_everywhere(case).await
     }
 
-    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
-        let found: Vec<Option<Vec<u8>>> = self
+    async fn named(&self, collection: Collection, ids: &[&str]) -> Result<Vec<Row>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found: Vec<Vec<Option<Vec<u8>>>> = self
             .everywhere(|prefix| {
-                let mut cmd = redis::cmd("HGET");
-                cmd.arg(format!("{prefix}r:{}", collection.name())).arg(id);
+                let mut cmd = redis::cmd("HMGET");
+                cmd.arg(format!("{prefix}r:{}", collection.name())).arg(ids);
                 cmd
             })
             .await?;
-        let found = found.into_iter().flatten().next();
-        found
-            .map(|value| format::read_row(collection, id, &value))
-            .transpose()
+        let mut rows = Vec::new();
+        for (n, id) in ids.iter().enumerate() {
+            let value = found.iter().find_map(|part| part.get(n)?.as_ref());
+            if let Some(value) = value {
+                rows.push(format::read_row(collection, id, value)?);
+            }
+        }
+        Ok(rows)
     }
 
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {

@@ -270,10 +270,10 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn row(&self, collection: Collection, id: &str) -> Result<Option<Row>, StoreError> {
-        let id = id.to_owned();
+    async fn named(&self, collection: Collection, ids: &[&str]) -> Result<Vec<Row>, StoreError> {
+        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
         self.readers
-            .run(move |conn| rows::row(conn, collection, &id))
+            .run(move |conn| rows::named(conn, collection, &ids))
             .await
     }
 

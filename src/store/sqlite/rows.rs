@@ -15,20 +15,21 @@ use crate::store::{RowPage, RowQuery, StoreError};
 
 const COLUMNS: &str = "r.key, r.at, r.fields, r.body, r.expires";
 
-pub(super) fn row(
+pub(super) fn named(
     conn: &Connection,
     collection: Collection,
-    id: &str,
-) -> Result<Option<Row>, StoreError> {
+    ids: &[String],
+) -> Result<Vec<Row>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM rows r WHERE r.collection = ?1 AND r.key = ?2");
-    (|| {
-        conn.prepare_cached(&sql)?
-            .query_row(params![collection.name(), id], raw)
-            .optional()
-    })()
-    .map_err(unreadable)?
-    .map(|raw| raw.read(collection))
-    .transpose()
+    let mut find = conn.prepare_cached(&sql).map_err(unreadable)?;
+    let mut rows = Vec::new();
+    for id in ids {
+        let found = find.query_row(params![collection.name(), id], raw);
+        if let Some(raw) = found.optional().map_err(unreadable)? {
+            rows.push(raw.read(collection)?);
+        }
+    }
+    Ok(rows)
 }
 
 pub(super) fn rows(conn: &Connection, query: &RowQuery) -> Result<RowPage, StoreError> {

@@ -48,6 +48,8 @@ if at ~= '' then
   max = at
 end
 local rows, offset, examined = {}, 0, 0
+-- With one filter or none each entry is a row of the page.
+local step = #others > 1 and 200 or math.min(limit, 200)
 -- Of a short list what the sorted set would give.
 local function of_short()
   local fits, found = {}, {}
@@ -73,11 +75,14 @@ local function of_short()
 end
 
 while true do
-  local found = short and of_short() or redis.call('ZREVRANGEBYSCORE', lead, max, since, 'WITHSCORES', 'LIMIT', offset, 200)
-  offset = offset + #found / 2
-  local ids = {}
+  local found = short and of_short() or redis.call('ZREVRANGEBYSCORE', lead, max, since, 'WITHSCORES', 'LIMIT', offset, step)
+  local ids, last = {}, 0
   for i = 1, #found, 2 do
+    if #ids >= limit - #rows and not short then
+      break
+    end
     local member, score = found[i], found[i + 1]
+    last = i + 1
     if at == '' or tonumber(score) ~= tonumber(at) or below(member, id) then
       examined = examined + 1
       local matches = true
@@ -97,10 +102,11 @@ while true do
       rows[#rows + 1] = { ids[i], value }
     end
   end
-  if #rows >= limit or short or #found < 400 then
+  offset = offset + last / 2
+  if #rows >= limit or short or (last == #found and #found < 2 * step) then
     return { rows, '', '' }
   end
   if examined >= EXAMINED then
-    return { rows, found[#found], found[#found - 1] }
+    return { rows, found[last], found[last - 1] }
   end
 end

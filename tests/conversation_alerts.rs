@@ -58,7 +58,7 @@ fn a_number_is_taken_once() {
         alerts: vec![(2, alert)],
     });
     assert_eq!((bot.rows.len(), &bot.state), (rows, &cx_before));
-    assert_eq!(bot.state.guard().taken["local"], 2);
+    assert_eq!(bot.state.guard().taken.get("local"), Some(&2));
 }
 
 #[test]

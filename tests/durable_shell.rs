@@ -258,7 +258,9 @@ fn alert(id: &str) -> Alert {
         severity: Severity::Medium,
         occurred_at: None,
         url: None,
-        context: [("host".to_owned(), Untrusted::from("web-3"))].into(),
+        context: [("host".to_owned(), Untrusted::from("web-3"))]
+            .into_iter()
+            .collect(),
         accepted_at: START,
         resolved: false,
     }

@@ -3,8 +3,6 @@
 
 mod escalation_support;
 
-use std::collections::BTreeMap;
-
 use escalation_support::{Run, START, ladder, level, raise};
 use securitybot::core::alert::Severity;
 use securitybot::core::case::{AlertRef, CaseState, CaseView, Evidence, Outcome};
@@ -26,7 +24,7 @@ fn a_page_says_who_what_answer_evidence_and_what_to_do_next() {
         rule: "sudo".into(),
         title: "sudo -i\nOutcome: verified".into(),
         severity: Severity::Medium,
-        context: BTreeMap::from([("host".to_owned(), "web-3".into())]),
+        context: [("host".to_owned(), "web-3".into())].into_iter().collect(),
         state: CaseState::Closed,
         outcome: Some(Outcome::Denied),
         alerts: vec![alert.clone()],

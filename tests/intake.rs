@@ -171,7 +171,7 @@ fn incoming(nth: usize) -> Incoming {
             severity: Severity::Medium,
             occurred_at: None,
             url: None,
-            context: BTreeMap::new(),
+            context: Default::default(),
             accepted_at: NOW,
             resolved: false,
         },

@@ -29,7 +29,7 @@ fn case(nth: u64, rule: &str) -> CaseView {
         rule: rule.into(),
         title: "t".into(),
         severity: Severity::Medium,
-        context: BTreeMap::new(),
+        context: Default::default(),
         state: CaseState::Asked,
         outcome: None,
         alerts: vec![AlertRef {

@@ -3,8 +3,9 @@
 //! What the store's rows and queues still say keeps an alert from being taken twice and a snooze that
 //! nothing upholds any more from being listed.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use litemap::LiteMap;
 
 use crate::core::alert::Alert;
 use crate::core::case::CaseView;
@@ -85,8 +86,8 @@ async fn open_cases(store: &dyn Store, key: &AggregateKey) -> Result<Vec<CaseVie
 
 /// By source, the last queued alert of this receiver that stands in a case. Alerts are taken in order,
 /// so the first one without a case ends the search.
-async fn taken(store: &dyn Store, key: &AggregateKey) -> Result<BTreeMap<String, u64>, String> {
-    let mut taken = BTreeMap::new();
+async fn taken(store: &dyn Store, key: &AggregateKey) -> Result<LiteMap<String, u64>, String> {
+    let mut taken = LiteMap::new();
     if !matches!(key.kind(), "employee" | "unknown") {
         return Ok(taken);
     }

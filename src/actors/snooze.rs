@@ -12,10 +12,10 @@ use actix::{
 use metrics::gauge;
 
 use crate::core::alert::Severity;
+use crate::core::context::Words;
 use crate::core::conversation::{Event, Reply, SnoozeRow};
 use crate::core::ids::{AggregateKey, EmployeeId, OperatorName, RuleName};
 use crate::core::machine::Collection;
-use crate::core::text::Untrusted;
 use crate::store::{RowQuery, Store};
 
 use super::Now;
@@ -43,7 +43,7 @@ pub struct Preview {
     pub employee: EmployeeId,
     pub rule: RuleName,
     /// The alert's words under the rule's context keys.
-    pub context: BTreeMap<String, Untrusted>,
+    pub context: Words,
     pub severity: Severity,
 }
 

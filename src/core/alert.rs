@@ -1,7 +1,6 @@
 //! One finding of a monitoring system, as every source hands it over.
 
-use std::collections::BTreeMap;
-
+use crate::core::context::Words;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{RuleName, SourceId};
@@ -67,7 +66,7 @@ pub struct Alert {
     pub url: Option<Untrusted>,
     /// Host, source address, command ...: what the alert is about.
     #[serde(default)]
-    pub context: BTreeMap<String, Untrusted>,
+    pub context: Words,
     /// When the bot took responsibility for it. Admission time rules all deadlines.
     pub accepted_at: Timestamp,
     /// The producer says the condition is over. It is noted and changes nothing by itself.

@@ -1,7 +1,6 @@
 //! A case as the outside sees it: the JSON of the API, of pages, records and the `cases` rows.
 
-use std::collections::BTreeMap;
-
+use crate::core::context::Words;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Severity;
@@ -135,7 +134,7 @@ pub struct CaseView {
     pub rule: RuleName,
     pub title: Untrusted,
     pub severity: Severity,
-    pub context: BTreeMap<String, Untrusted>,
+    pub context: Words,
     pub state: CaseState,
     pub outcome: Option<Outcome>,
     pub alerts: Vec<AlertRef>,

@@ -5,11 +5,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::ids::RuleName;
 use super::text::Untrusted;
+
+/// What an alert is about, by name: host, source address, command. There are few, so a sorted list holds them in a tenth
+/// of a tree's memory.
+pub type Words = LiteMap<String, Untrusted>;
 
 /// Hex SHA-256 over the rule and the canonical JSON of its context words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,7 +23,7 @@ pub struct ContextKey(String);
 
 impl ContextKey {
     /// `keys` are the words of the rule; their order and repetition do not matter.
-    pub fn new(rule: &RuleName, keys: &[String], context: &BTreeMap<String, Untrusted>) -> Self {
+    pub fn new(rule: &RuleName, keys: &[String], context: &Words) -> Self {
         let words: BTreeMap<&str, Option<&str>> = keys
             .iter()
             .map(|key| (key.as_str(), context.get(key).map(Untrusted::raw)))
@@ -41,10 +46,7 @@ impl fmt::Display for ContextKey {
 
 /// The words of the key that the alert has. Empty: the rule must not snooze here, for the snooze
 /// would cover everything the rule ever finds.
-pub fn present(
-    keys: &[String],
-    context: &BTreeMap<String, Untrusted>,
-) -> BTreeMap<String, Untrusted> {
+pub fn present(keys: &[String], context: &Words) -> Words {
     keys.iter()
         .filter_map(|key| Some((key.clone(), context.get(key)?.clone())))
         .collect()

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use litemap::LiteMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -166,7 +167,7 @@ pub struct Remains {
     pub open: Vec<CaseView>,
     /// By source, the highest queued number whose alert stands in a case already: it must not be taken
     /// again. Looked up only when the guard is unreadable.
-    pub taken: std::collections::BTreeMap<String, u64>,
+    pub taken: LiteMap<String, u64>,
     /// The kinds of factors whose rows there are; likewise.
     pub factors: Vec<String>,
 }
@@ -175,7 +176,7 @@ pub struct Remains {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
 pub struct Guard {
     /// The last number taken from each source's intake.
-    pub taken: std::collections::BTreeMap<String, u64>,
+    pub taken: LiteMap<String, u64>,
     /// The last accepted TOTP step.
     pub last_step: Option<u64>,
     pub locked_until: Option<Timestamp>,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::actors::rollups::ANY;
 use crate::core::alert::Severity;
 use crate::core::case::{CaseView, EscalationState, EscalationView};
+use crate::core::context::Words;
 use crate::core::ids::{AggregateKey, CaseId, OperatorName};
 use crate::core::machine::{Collection, Row};
 use crate::core::record::Record;
@@ -91,7 +92,7 @@ pub struct SnoozeRow {
     pub employee: String,
     pub rule: String,
     #[serde(default)]
-    pub context: std::collections::BTreeMap<String, crate::core::text::Untrusted>,
+    pub context: Words,
     pub severity: Severity,
     pub case: CaseId,
     #[serde(deserialize_with = "instant")]

@@ -302,7 +302,9 @@ impl Bot {
             severity: Severity::Medium,
             occurred_at: None,
             url: None,
-            context: [("host".to_owned(), Untrusted::from(host))].into(),
+            context: [("host".to_owned(), Untrusted::from(host))]
+                .into_iter()
+                .collect(),
             accepted_at: self.now,
             resolved: false,
         }

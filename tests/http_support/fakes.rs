@@ -207,7 +207,7 @@ struct Wire {
     #[serde(default)]
     severity: Severity,
     #[serde(default)]
-    context: BTreeMap<String, Untrusted>,
+    context: securitybot::core::context::Words,
 }
 
 /// Knows just enough of CONTRACT's "Ingest".

@@ -57,7 +57,9 @@ impl Bot {
             severity: Severity::High,
             occurred_at: None,
             url: None,
-            context: [("host".to_owned(), Untrusted::from(given.host))].into(),
+            context: [("host".to_owned(), Untrusted::from(given.host))]
+                .into_iter()
+                .collect(),
             accepted_at: Timestamp::from_millis(accepted_at),
             resolved: false,
         };

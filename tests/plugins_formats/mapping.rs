@@ -50,7 +50,7 @@ fn a_falco_line_needs_configuration_only() {
     );
     assert_eq!(alert.title.raw(), "Terminal shell in container on web-3");
     assert_eq!(alert.occurred_at, Some(Timestamp::from_millis(AT + 123)));
-    assert_eq!(alert.context["command"].raw(), "bash");
+    assert_eq!(alert.context.get("command").unwrap().raw(), "bash");
     assert_eq!(alert.id, "gen:0");
 }
 
@@ -81,7 +81,10 @@ fn a_wazuh_line_is_filtered_and_its_levels_are_ranges() {
     );
     assert_eq!(alert.occurred_at, Some(Timestamp::from_millis(AT)));
     assert_eq!(alert.id, "1795486440.4711");
-    assert_eq!(alert.context["groups"].raw(), r#"["syslog","sudo"]"#);
+    assert_eq!(
+        alert.context.get("groups").unwrap().raw(),
+        r#"["syslog","sudo"]"#
+    );
     line["rule"]["level"] = json!(3);
     assert_eq!(mapped(&entries, &line), Ok(None));
     line["rule"]["level"] = json!(9);

@@ -61,7 +61,7 @@ fn page(level: u32, repeat: u32) -> Page {
         rule: RuleName::new("sudo"),
         title: "sudo -i <!channel> on web-3".into(),
         severity: Severity::Medium,
-        context: [("host".to_owned(), "web-3".into())].into(),
+        context: [("host".to_owned(), "web-3".into())].into_iter().collect(),
         state: CaseState::Closed,
         outcome: Some(Outcome::Denied),
         alerts: vec![alert.clone()],

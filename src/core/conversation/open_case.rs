@@ -1,13 +1,11 @@
 //! One case as the conversation keeps it, open or closed within the last day. It copies the policy it
 //! lives by, so that a reload never moves a running question's deadline.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::core::alert::{Alert, Severity};
 use crate::core::case::{AlertRef, CaseState, CaseView, Evidence, Outcome};
-use crate::core::context::{self, ContextKey};
+use crate::core::context::{self, ContextKey, Words};
 use crate::core::ids::{CaseId, ChatIdentity, EmployeeId, RuleName};
 use crate::core::policy::CasePolicy;
 use crate::core::text::Untrusted;
@@ -62,7 +60,7 @@ pub struct Case {
     pub principal: Untrusted,
     pub rule: RuleName,
     pub title: Untrusted,
-    pub context: BTreeMap<String, Untrusted>,
+    pub context: Words,
     pub alerts: Vec<AlertRef>,
     pub evidence: Vec<Evidence>,
     pub count: u64,
@@ -148,8 +146,9 @@ impl Case {
             rule: alert.rule.clone(),
             title: alert.title.clone(),
             context: alert.context.clone(),
-            alerts: Vec::new(),
-            evidence: Vec::new(),
+            // Most have one: what is pushed to nothing makes room for four.
+            alerts: Vec::with_capacity(1),
+            evidence: Vec::with_capacity(1),
             count: 0,
             revision: 0,
             over: 0,
@@ -234,7 +233,7 @@ impl Case {
     }
 
     /// The words of the context key that it has; empty: it must not snooze.
-    pub fn snooze_words(&self) -> BTreeMap<String, Untrusted> {
+    pub fn snooze_words(&self) -> Words {
         context::present(&self.policy.context_keys, &self.context)
     }
 

@@ -1,16 +1,14 @@
 //! Snoozes: what a verified yes keeps quiet, for how long, and how that ends. Only `verified` calls
 //! [`Snooze::after_verified`]; a denied proof can therefore never mute anything.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::core::alert::Severity;
-use crate::core::context::ContextKey;
+use crate::core::context::{ContextKey, Words};
 use crate::core::ids::{CaseId, EmployeeId, RuleName};
 use crate::core::machine::{Collection, Row, RowChange};
-use crate::core::text::Untrusted;
 use crate::core::time::{Timestamp, rfc3339};
 
 use super::open_case::Case;
@@ -26,7 +24,7 @@ pub struct SnoozeRow {
     pub id: String,
     pub employee: EmployeeId,
     pub rule: RuleName,
-    pub context: BTreeMap<String, Untrusted>,
+    pub context: Words,
     pub severity: Severity,
     pub case: CaseId,
     #[serde(with = "rfc3339")]
@@ -45,7 +43,7 @@ pub struct Snooze {
     pub case: CaseId,
     pub key: ContextKey,
     pub rule: RuleName,
-    pub context: BTreeMap<String, Untrusted>,
+    pub context: Words,
     /// The severity proved; a graver alert is asked about.
     pub severity: Severity,
     pub from: Timestamp,

@@ -1,9 +1,10 @@
 //! The conversation's state and its door, [`Machine`]: every event is handed to the file of its name.
 //! What is kept here survives a restart; nothing that matters is kept anywhere else.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -41,8 +42,8 @@ pub enum Owner {
 pub struct Conversation {
     pub(super) owner: Owner,
     /// The last number taken from each source's intake.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) taken: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "LiteMap::is_empty")]
+    pub(super) taken: LiteMap<String, u64>,
     #[serde(default, skip_serializing_if = "Pieces::is_empty")]
     pub(super) cases: Pieces<Case>,
     /// Cases ever asked about; the place of the next one.
@@ -180,7 +181,7 @@ impl Machine for Conversation {
             } else {
                 Owner::Unknown(subject)
             },
-            taken: BTreeMap::new(),
+            taken: LiteMap::new(),
             cases: Pieces::default(),
             opened: 0,
             snoozes: Vec::new(),

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::core::alert::{Alert, Severity};
+use crate::core::context::Words;
 use crate::core::ids::{RuleName, SourceId};
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
@@ -183,7 +184,7 @@ fn convert(item: &Value, source: &SourceId, options: &Options) -> Result<Option<
             "{labels} labels, the first {MAX_CONTEXT_KEYS} are kept"
         ));
     }
-    let context: BTreeMap<String, Untrusted> = wire
+    let context: Words = wire
         .labels
         .iter()
         .filter(|(name, _)| is_name(name))

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use jmespath::{Expression, Rcvar, Variable};
 
 use crate::core::alert::{Alert, Severity};
+use crate::core::context::Words;
 use crate::core::ids::{RuleName, SourceId};
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
@@ -86,7 +87,7 @@ impl Mapping {
     pub fn compile(map: &BTreeMap<String, String>) -> Result<Self, MappingError> {
         let mut mapping = Self {
             fields: BTreeMap::new(),
-            context: BTreeMap::new(),
+            context: Default::default(),
             filter: None,
             severities: Vec::new(),
         };
@@ -187,7 +188,7 @@ impl Mapping {
             Some(long) => sha256_hex(&long),
             None => id.to_owned(),
         };
-        let mut context = BTreeMap::new();
+        let mut context = Words::new();
         for (name, expression) in &self.context {
             if let Some(value) = text_of(expression, &data)
                 .map_err(|error| failed(&format!("context.{name}"), &error))?

@@ -5,9 +5,8 @@ pub mod alertmanager;
 pub mod mapping;
 pub mod native;
 
-use std::collections::BTreeMap;
-
 use crate::core::alert::{MAX_FIELD_BYTES, PRACTICE_RULE};
+use crate::core::context::Words;
 use crate::core::text::Untrusted;
 
 /// More alerts in one request are refused: one commit has to hold them all.
@@ -55,7 +54,7 @@ pub(super) fn check_rule(rule: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn check_context(context: &BTreeMap<String, Untrusted>) -> Result<(), String> {
+pub(super) fn check_context(context: &Words) -> Result<(), String> {
     if context.len() > MAX_CONTEXT_KEYS {
         return Err(format!(
             "context: expected at most {MAX_CONTEXT_KEYS} keys, got {}",

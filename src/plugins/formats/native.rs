@@ -1,12 +1,12 @@
 //! The bot's own JSON (CONTRACT, "Ingest"). Every refusal names the field and what was expected: a
 //! producer that guesses wrong must see why at once, not find out that its alerts went nowhere.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::core::alert::{Alert, Severity};
+use crate::core::context::Words;
 use crate::core::ids::{RuleName, SourceId};
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
@@ -168,9 +168,9 @@ fn read(item: &Value, source: &SourceId, given_id: Option<String>) -> Result<Inc
     })
 }
 
-fn context(fields: &Map<String, Value>) -> Result<BTreeMap<String, Untrusted>, String> {
+fn context(fields: &Map<String, Value>) -> Result<Words, String> {
     let entries = match fields.get("context") {
-        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        None | Some(Value::Null) => return Ok(Words::new()),
         Some(Value::Object(entries)) => entries,
         Some(other) => {
             return Err(format!(
@@ -179,7 +179,7 @@ fn context(fields: &Map<String, Value>) -> Result<BTreeMap<String, Untrusted>, S
             ));
         }
     };
-    let mut context = BTreeMap::new();
+    let mut context = Words::new();
     for (key, value) in entries {
         let Value::String(value) = value else {
             return Err(format!(

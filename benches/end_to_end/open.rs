@@ -30,30 +30,20 @@ pub async fn questions(options: &Options, kind: Kind, table: &mut Table) {
     let open = options.open;
     let mut bot = Bot::start(kind, open).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (resident, used) = (
-        bot.process.resident_bytes(),
-        bot.redis.as_ref().map(|r| r.used_bytes()),
-    );
+    let used = bot.redis.as_ref().map(|redis| redis.used_bytes());
     fill(&bot, 0, open, open).await;
+    let asked = bot.process.resident_bytes();
     let live = bot.metric("securitybot_live_actors").await;
-    let per = |bytes: u64| rounded(bytes.saturating_sub(resident) as f64 / open as f64);
-    let value = format!(
-        "{} bytes, {live} conversations in memory",
-        per(bot.process.resident_bytes())
-    );
-    table.add(
-        format!("resident per open question, {open} just asked"),
-        kind.name(),
-        value,
-    );
     tokio::time::sleep(RETIRED_AFTER).await;
-    let live = bot.metric("securitybot_live_actors").await;
+    let retired = bot.process.resident_bytes();
+    let each = asked.saturating_sub(retired) as f64 / live;
     let value = format!(
-        "{} bytes, {live} in memory (whole bot {} MB)",
-        per(bot.process.resident_bytes()),
-        bot.process.resident_bytes() / 1_000_000
+        "{} bytes, {live} in memory; whole bot {} MB, after they went {} MB",
+        rounded(each),
+        asked / 1_000_000,
+        retired / 1_000_000
     );
-    table.add("- the same, retired", kind.name(), value);
+    table.add("resident per conversation in memory", kind.name(), value);
     if let (Some(redis), Some(used)) = (&bot.redis, used) {
         let bytes = redis.used_bytes().saturating_sub(used) as f64 / open as f64;
         table.add("- Redis's own bytes per case", kind.name(), rounded(bytes));
@@ -95,6 +85,7 @@ pub async fn growth(options: &Options, kind: Kind, table: &mut Table) {
     let sizes = [1_000, options.cases];
     let mut bot = Bot::start(kind, options.cases + sizes.len() as u64 * MORE).await;
     let mut filled = 0;
+    let mut resident = Vec::new();
     for size in sizes {
         let begin = Instant::now();
         fill(&bot, filled, size, u64::MAX).await;
@@ -103,6 +94,7 @@ pub async fn growth(options: &Options, kind: Kind, table: &mut Table) {
             begin.elapsed().as_secs_f64()
         );
         tokio::time::sleep(RETIRED_AFTER).await;
+        resident.push(bot.process.resident_bytes());
         if options.has("lists") {
             lists(&bot, size, kind, table).await;
         }
@@ -121,6 +113,14 @@ pub async fn growth(options: &Options, kind: Kind, table: &mut Table) {
         table.add(what, kind.name(), value);
         filled = size + MORE;
     }
+    let each = resident[1].saturating_sub(resident[0]) as f64 / (sizes[1] - sizes[0]) as f64;
+    let value = format!(
+        "{} bytes; whole bot {} MB, with as many employees",
+        rounded(each),
+        resident[1] / 1_000_000
+    );
+    let what = format!("resident per open question, retired, up to {}", sizes[1]);
+    table.add(what, kind.name(), value);
     if options.has("crash") {
         crash(options, &mut bot, filled, kind, table).await;
     }

@@ -82,7 +82,12 @@ pub async fn of(http: &Http, request: &HttpRequest) -> Result<Option<Session>, A
     let Some(secret) = cookie(http, request) else {
         return Ok(None);
     };
-    let row = http.store.row(Collection::Tokens, &row_id(&secret)).await?;
+    let id = row_id(&secret);
+    let partition = partition_of(&id, http.store.partitions());
+    let row = http
+        .store
+        .row_in(partition, Collection::Tokens, &id)
+        .await?;
     let Some(stored) = row.and_then(|row| serde_json::from_str::<Stored>(&row.body).ok()) else {
         return Ok(None);
     };

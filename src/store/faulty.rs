@@ -167,6 +167,19 @@ impl Store for FaultyStore {
         around("store.row", self.0.named(collection, ids)).await
     }
 
+    async fn row_in(
+        &self,
+        partition: u16,
+        collection: Collection,
+        id: &str,
+    ) -> Result<Option<Row>, StoreError> {
+        around("store.row", self.0.row_in(partition, collection, id)).await
+    }
+
+    async fn rows_in(&self, partition: u16, query: &RowQuery) -> Result<RowPage, StoreError> {
+        around("store.rows", self.0.rows_in(partition, query)).await
+    }
+
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
         around("store.rows", self.0.rows(query)).await
     }

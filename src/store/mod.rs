@@ -362,7 +362,22 @@ pub trait Store: Send + Sync + 'static {
         Ok(self.named(collection, &[id]).await?.pop())
     }
 
+    /// [`Store::row`] of what lies in this partition, if anywhere.
+    async fn row_in(
+        &self,
+        _partition: u16,
+        collection: Collection,
+        id: &str,
+    ) -> Result<Option<Row>, StoreError> {
+        self.row(collection, id).await
+    }
+
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError>;
+
+    /// [`Store::rows`] where all that match lie in this partition.
+    async fn rows_in(&self, _partition: u16, query: &RowQuery) -> Result<RowPage, StoreError> {
+        self.rows(query).await
+    }
 
     /// How many rows have this value in that field. A store that keeps an index answers from it.
     async fn count(

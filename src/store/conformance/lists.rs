@@ -184,6 +184,12 @@ pub(super) async fn lists_run_over_all_partitions(store: &dyn Store) {
     some.sort_unstable();
     assert_eq!(some, [("02", at(2)), ("07", at(7)), ("10", at(10))]);
     assert_eq!(store.named(Collection::Cases, &["03"]).await, Ok(vec![]));
+    let one = store
+        .row_in(3, Collection::Escalations, "07")
+        .await
+        .unwrap();
+    assert_eq!(one.unwrap().at, at(7));
+    assert_eq!(store.row_in(3, Collection::Cases, "07").await, Ok(None));
     assert_eq!(store.named(Collection::Cases, &[]).await, Ok(vec![]));
 }
 
@@ -192,16 +198,19 @@ pub(super) async fn a_list_is_whole_however_uneven_the_partitions_are(store: &dy
     let name = |n: i64| format!("{n:03}");
     for n in 0..300 {
         let kind = if n % 3 == 0 { "third" } else { "other" };
-        let one = row(
-            Collection::Cases,
-            &name(n),
-            n,
-            &[("state", "open"), ("rule", kind)],
-        );
-        let partition = if n % 90 == 7 { 3 } else { HOME };
-        let change = [RowChange::Put(one)];
+        let (partition, who) = if n % 90 == 7 {
+            (3, "eve")
+        } else {
+            (HOME, "bob")
+        };
+        let fields = [("state", "open"), ("rule", kind), ("employee", who)];
+        let change = [RowChange::Put(row(Collection::Cases, &name(n), n, &fields))];
         store.put_rows(partition, &change, false).await.unwrap();
     }
+    let hers = by(&[("employee", "eve")]);
+    let page = store.rows_in(3, &hers).await.unwrap();
+    let found: Vec<_> = page.rows.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!((found, page.next), (vec!["277", "187", "097", "007"], None));
     let filters = [
         by(&[]),
         by(&[("state", "open")]),

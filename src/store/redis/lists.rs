@@ -1,6 +1,8 @@
 //! Lists over all partitions: each gives some of its newest, the newest of all are the page, and who has given all it was
 //! asked for is asked again.
 
+use std::ops::Range;
+
 use futures_util::future::try_join_all;
 
 use super::link::CallError;
@@ -30,10 +32,14 @@ impl Part {
 }
 
 impl RedisStore {
-    pub(super) async fn list(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
+    pub(super) async fn list(
+        &self,
+        partitions: Range<u16>,
+        query: &RowQuery,
+    ) -> Result<RowPage, StoreError> {
         let size = lists::page_size(query);
         let place = Place::of_query(query)?;
-        let mut parts: Vec<Part> = (0..self.partitions)
+        let mut parts: Vec<Part> = partitions
             .map(|partition| Part {
                 partition,
                 rows: Vec::new(),

@@ -342,8 +342,27 @@ impl Store for RedisStore {
         Ok(rows)
     }
 
+    async fn row_in(
+        &self,
+        partition: u16,
+        collection: Collection,
+        id: &str,
+    ) -> Result<Option<Row>, StoreError> {
+        let mut cmd = redis::cmd("HGET");
+        cmd.arg(format!("{}r:{}", self.prefix(partition), collection.name()))
+            .arg(id);
+        let found: Option<Vec<u8>> = self.reads.call(&cmd).await.map_err(CallError::on_read)?;
+        found
+            .map(|value| format::read_row(collection, id, &value))
+            .transpose()
+    }
+
     async fn rows(&self, query: &RowQuery) -> Result<RowPage, StoreError> {
-        self.list(query).await
+        self.list(0..self.partitions, query).await
+    }
+
+    async fn rows_in(&self, partition: u16, query: &RowQuery) -> Result<RowPage, StoreError> {
+        self.list(partition..partition + 1, query).await
     }
 
     async fn count(

@@ -92,7 +92,7 @@ impl History {
         if self.write(user, row.clone(), true).await? > 0 {
             return Ok((row, true));
         }
-        let stored = self.store.row(Collection::ChatMessages, &row.id).await?;
+        let stored = self.read(user, &row.id).await?;
         let ours = stored.as_ref() == Some(&row);
         Ok((stored.unwrap_or(row), ours))
     }
@@ -114,8 +114,19 @@ impl History {
 
     /// A message of this employee; anybody else's is as good as unknown.
     pub(super) async fn get(&self, user: &str, id: &str) -> Result<Option<Row>, HistoryError> {
-        let row = self.store.row(Collection::ChatMessages, id).await?;
+        let row = self.read(user, id).await?;
         Ok(row.filter(|row| belongs(row, user)))
+    }
+
+    async fn read(&self, user: &str, id: &str) -> Result<Option<Row>, StoreError> {
+        self.store
+            .row_in(self.partition(user), Collection::ChatMessages, id)
+            .await
+    }
+
+    /// Where the employee's conversation is: its commits write and change the same rows.
+    fn partition(&self, user: &str) -> u16 {
+        AggregateKey::employee(&user.into(), self.store.partitions()).partition
     }
 
     /// The newest, and what still has buttons or a form. Oldest first.
@@ -145,7 +156,8 @@ impl History {
             limit: SHOWN,
             cursor: None,
         };
-        Ok(self.store.rows(&query).await?.rows)
+        let page = self.store.rows_in(self.partition(user), &query).await?;
+        Ok(page.rows)
     }
 
     /// Whether one of this employee's messages is about the case.
@@ -191,9 +203,7 @@ impl History {
     }
 
     async fn write(&self, user: &str, row: Row, if_absent: bool) -> Result<usize, HistoryError> {
-        // Where the employee's conversation is: its commits write and change the same rows.
-        let partition = AggregateKey::employee(&user.into(), self.store.partitions()).partition;
-        match self.writer.put(partition, row, if_absent).await {
+        match self.writer.put(self.partition(user), row, if_absent).await {
             // Written; only a producer of alerts needs the replicas.
             Err(WriteError::Unreplicated { .. }) => Ok(1),
             other => Ok(other?),

@@ -136,7 +136,8 @@ impl Tokens {
         id: &str,
         now: Timestamp,
     ) -> Result<Option<T>, TokenError> {
-        let row = self.store.row(Collection::Tokens, id).await?;
+        let partition = partition_of(id, self.store.partitions());
+        let row = self.store.row_in(partition, Collection::Tokens, id).await?;
         let live = row.filter(|row| row.expires.is_none_or(|expires| now < expires));
         live.map(|row| Ok(serde_json::from_str(&row.body)?))
             .transpose()

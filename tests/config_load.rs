@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use securitybot::config::{Config, IngestAuth, LogFormat, SinkKind, SourceKind, StoreKind};
 use securitybot::core::alert::Severity;
+use securitybot::core::employee::Directory;
 use securitybot::core::ids::RuleName;
 use securitybot::core::policy::default_times;
 
@@ -125,7 +126,7 @@ fn the_environment_overrides_by_the_type_of_the_key() {
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(!config.rollups.hourly);
     assert_eq!(config.domains, ["example.org"]);
-    assert_eq!(config.employees[0].name, "1234");
+    assert_eq!(config.employees[0].name.as_ref(), "1234");
     assert_eq!(config.employees[1].id.as_str(), "bob");
     assert_eq!(
         config.severities[&Severity::Low].answer_within,
@@ -158,7 +159,8 @@ fn the_rules_reach_the_core() {
         "[[rules]]\nmatch = \"sudo*\"\nseverity = \"high\"\nsnooze = \"1h\"\n[[employees]]\nid = \"alice\"\naliases = [\"asmith\"]\n",
         &[],
     );
-    let world = config.world("web", BTreeMap::new());
+    let directory = Directory::new(config.employees.clone(), "web", &config.domains);
+    let world = config.world(directory, BTreeMap::new());
     let policy = world
         .policy
         .for_case(&RuleName::new("sudo-root"), Severity::Low);

@@ -196,8 +196,8 @@ fn an_identity_that_moved_to_somebody_else_answers_nothing() {
     let mut bot = Bot::new();
     let case = bot.ask("sudo", "web-3");
     let mut people: Vec<_> = bot.world.directory.iter().cloned().collect();
-    people[0].chat = Some("alice-new".to_owned());
-    people[1].chat = Some("alice".to_owned());
+    people[0].chat = Some("alice-new".into());
+    people[1].chat = Some("alice".into());
     bot.world.directory = securitybot::core::employee::Directory::new(people, "web", &[]);
     assert_eq!(bot.press_as("alice", case, Answer::Yes), Reply::NotYours);
     assert_eq!(

@@ -347,10 +347,10 @@ async fn with_an_unreadable_guard_no_alert_is_taken_twice_and_no_snooze_is_liste
     let mut world = world(ladder(vec![level(0, &["log"], 15)]));
     let alice = Employee {
         id: EmployeeId::from("alice"),
-        name: "Alice".to_owned(),
+        name: "Alice".into(),
         email: None,
-        aliases: Vec::new(),
-        time_zone: "UTC".to_owned(),
+        aliases: Box::default(),
+        time_zone: "UTC".into(),
         locale: None,
         manager: None,
         chat: None,

@@ -14,6 +14,7 @@ use securitybot::actors::messages::{AcceptAlerts, AcceptError, Accepted, Deliver
 use securitybot::config::Config;
 use securitybot::core::alert::{Alert, Severity};
 use securitybot::core::conversation::{Event, Reply};
+use securitybot::core::employee::Directory;
 use securitybot::core::ids::{AggregateKey, SourceId};
 use securitybot::core::text::Untrusted;
 use securitybot::core::time::Timestamp;
@@ -125,7 +126,7 @@ async fn start(forgets: u32, let_in: usize) -> Bench {
     };
     let text = "[store]\npartitions = 1\n".to_owned();
     let config = Config::parse("config.toml".as_ref(), text, std::iter::empty()).unwrap();
-    let world = Arc::new(config.world("web", BTreeMap::new()));
+    let world = Arc::new(config.world(Directory::default(), BTreeMap::new()));
     let intake = Intake::new(SourceId::new("hook"), Arc::new(env), world, u64::MAX).start();
     Bench {
         store,

@@ -15,6 +15,7 @@ use securitybot::actors::intake::{Intake, IntakeEnv};
 use securitybot::actors::mailbox::mailbox;
 use securitybot::actors::messages::{AcceptAlerts, AcceptError, Accepted, DeliverError, Escalate};
 use securitybot::config::Config;
+use securitybot::core::employee::Directory;
 use securitybot::core::escalation::{Event, Reply};
 use securitybot::core::ids::{AggregateKey, SourceId};
 use securitybot::core::machine::Collection;
@@ -96,7 +97,7 @@ fn start(store: Arc<MemoryStore>, refusals: u32) -> Bench {
     };
     let text = "[store]\npartitions = 1\n".to_owned();
     let config = Config::parse("config.toml".as_ref(), text, std::iter::empty()).unwrap();
-    let world = Arc::new(config.world("web", BTreeMap::new()));
+    let world = Arc::new(config.world(Directory::default(), BTreeMap::new()));
     let intake = Intake::new(source(), Arc::new(env), world, u64::MAX).start();
     Bench {
         store,

@@ -1,6 +1,7 @@
 //! Everybody the chat knows, beside everybody in the config. The list is kept in the store, so that a start while the
 //! chat is down makes nobody unknown; a list that could not be read whole replaces nothing.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::actors::Now;
 use crate::actors::mailbox::Mailbox;
 use crate::actors::messages::Reconfigure;
 use crate::config::Config;
-use crate::core::employee::{Directory, Employee};
+use crate::core::employee::{Directory, Employee, Shared};
 use crate::core::ids::{EmployeeId, partition_of};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::world::World;
@@ -33,7 +34,7 @@ pub struct People {
 
 #[derive(Default)]
 struct Known {
-    employees: Vec<Employee>,
+    employees: Arc<[Employee]>,
     domains: Vec<String>,
     people: Vec<Person>,
 }
@@ -199,9 +200,11 @@ impl People {
 }
 
 /// The config's employees, each with the chat account of the same e-mail where it names none, and after them whoever only
-/// the chat knows: under their e-mail, which never changes hands, and never under a name they can choose.
-pub fn merged(employees: &[Employee], people: &[Person]) -> Vec<Employee> {
-    let mut all = employees.to_vec();
+/// the chat knows: under their e-mail, which never changes hands, and never under a name they can choose. The same list
+/// where the chat adds nothing to it.
+pub fn merged(employees: &Arc<[Employee]>, people: &[Person]) -> Arc<[Employee]> {
+    let mut all = Cow::Borrowed(employees.as_ref());
+    let mut shared = Shared::default();
     let fold = |text: &str| text.trim().to_ascii_lowercase();
     let mut by_email: BTreeMap<String, Vec<&Person>> = BTreeMap::new();
     for person in people {
@@ -209,6 +212,19 @@ pub fn merged(employees: &[Employee], people: &[Person]) -> Vec<Employee> {
             && email.contains('@')
         {
             by_email.entry(email).or_default().push(person);
+        }
+    }
+    if by_email.is_empty() {
+        return employees.clone();
+    }
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    for (nth, employee) in employees.iter().enumerate() {
+        let names = [Some(employee.id.as_str()), employee.email.as_deref()];
+        let aliases = employee.aliases.iter().map(AsRef::as_ref);
+        for name in names.into_iter().flatten().chain(aliases).map(fold) {
+            if by_email.contains_key(&name) {
+                named.entry(name).or_insert(nth);
+            }
         }
     }
     let taken: BTreeSet<&str> = employees
@@ -223,32 +239,35 @@ pub fn merged(employees: &[Employee], people: &[Person]) -> Vec<Employee> {
             );
             continue;
         };
-        let named = |employee: &Employee| {
-            employee.email.as_deref().map(fold).as_deref() == Some(&email)
-                || fold(employee.id.as_str()) == email
-                || employee.aliases.iter().any(|alias| fold(alias) == email)
-        };
-        match all.iter_mut().find(|employee| named(employee)) {
-            Some(employee) if employee.chat.is_none() && !taken.contains(person.user.as_str()) => {
-                employee.chat = Some(person.user.clone());
-                employee.locale = employee.locale.take().or(person.locale.clone());
+        if taken.contains(person.user.as_str()) {
+            continue;
+        }
+        let user = Some(person.user.as_str().into());
+        let locale = person.locale.as_deref().map(|locale| shared.word(locale));
+        match named.get(&email).copied() {
+            Some(nth) if all[nth].chat.is_none() => {
+                let employee = &mut all.to_mut()[nth];
+                employee.chat = user;
+                employee.locale = employee.locale.take().or(locale);
             }
             Some(_) => {}
-            None if taken.contains(person.user.as_str()) => {}
-            None => all.push(Employee {
-                id: EmployeeId::new(email.clone()),
-                name: person.name.clone(),
-                email: Some(email),
-                aliases: Vec::new(),
-                time_zone: person.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()),
-                locale: person.locale.clone(),
+            None => all.to_mut().push(Employee {
+                id: EmployeeId::new(email.as_str()),
+                name: person.name.as_str().into(),
+                email: Some(email.into()),
+                aliases: Box::default(),
+                time_zone: shared.word(person.time_zone.as_deref().unwrap_or("UTC")),
+                locale,
                 manager: None,
-                chat: Some(person.user.clone()),
+                chat: user,
                 opted_out: false,
             }),
         }
     }
-    all
+    match all {
+        Cow::Borrowed(_) => employees.clone(),
+        Cow::Owned(all) => all.into(),
+    }
 }
 
 #[cfg(test)]
@@ -268,13 +287,13 @@ mod tests {
     fn employee(id: &str, email: &str, chat: Option<&str>) -> Employee {
         Employee {
             id: id.into(),
-            name: id.to_owned(),
-            email: Some(email.to_owned()),
-            aliases: Vec::new(),
-            time_zone: "Europe/Berlin".to_owned(),
+            name: id.into(),
+            email: Some(email.into()),
+            aliases: Box::default(),
+            time_zone: "Europe/Berlin".into(),
             locale: None,
             manager: None,
-            chat: chat.map(str::to_owned),
+            chat: chat.map(Into::into),
             opted_out: false,
         }
     }
@@ -282,18 +301,18 @@ mod tests {
     #[test]
     fn an_employee_of_the_config_gets_the_account_of_the_same_email() {
         let all = merged(
-            &[employee("alice", "Alice@example.com", None)],
+            &[employee("alice", "Alice@example.com", None)].into(),
             &[person("T1/U1", "alice@EXAMPLE.com")],
         );
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].chat.as_deref(), Some("T1/U1"));
-        assert_eq!(all[0].time_zone, "Europe/Berlin");
+        assert_eq!(all[0].time_zone.as_ref(), "Europe/Berlin");
     }
 
     #[test]
     fn who_is_only_in_the_chat_is_known_by_email_and_by_local_part_of_our_domains() {
         let all = merged(
-            &[],
+            &Arc::default(),
             &[
                 person("T1/U2", "bob@example.com"),
                 person("T1/U3", "eve@partner.net"),
@@ -315,12 +334,15 @@ mod tests {
             person("T1/U1", "alice@example.com"),
             person("T1/U2", "alice@example.com"),
         ];
-        let all = merged(&[employee("alice", "alice@example.com", None)], &twice);
+        let all = merged(
+            &[employee("alice", "alice@example.com", None)].into(),
+            &twice,
+        );
         assert_eq!(all[0].chat, None);
-        let configured = [
+        let configured = Arc::from([
             employee("alice", "alice@example.com", None),
             employee("bob", "bob@example.com", Some("T1/U1")),
-        ];
+        ]);
         let all = merged(&configured, &[person("T1/U1", "alice@example.com")]);
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].chat, None);

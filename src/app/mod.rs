@@ -29,6 +29,7 @@ use crate::actors::rollups::RollupPlan;
 use crate::actors::system::{self, Parts, System};
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::core::employee::Directory;
 use crate::core::ids::{AggregateKey, PagerName, SourceId};
 use crate::core::world::World;
 use crate::http::enroll::Enroll;
@@ -117,7 +118,11 @@ impl App {
         let slack = slack(&config, &store, &now);
         let pager_set = Arc::new(plugins::pagers(&config, &now, slack.as_ref())?);
         let people = Arc::new(directory::People::new(&config));
-        let (world, world_seen) = watch::channel(Arc::new(world(&config, &pager_set)));
+        let (world, world_seen) = watch::channel(Arc::new(world(
+            &config,
+            &pager_set,
+            people.with_config(&config),
+        )));
         reload::check_ladders(store.as_ref(), &world_seen.borrow().clone(), &pager_set)
             .await
             .map_err(StartError::Config)?;
@@ -224,7 +229,11 @@ impl App {
             slack.start(inbox);
         }
         Ok(Self {
-            config,
+            config: Config {
+                // The people have them; those of the start must not outlive a reload here.
+                employees: Arc::default(),
+                ..config
+            },
             data,
             store,
             system,
@@ -254,13 +263,13 @@ impl App {
     }
 }
 
-fn world(config: &Config, pagers: &Pagers) -> World {
+fn world(config: &Config, pagers: &Pagers, directory: Directory) -> World {
     let refresh: BTreeMap<PagerName, Duration> = pagers
         .by_name
         .iter()
         .filter_map(|(name, pager)| Some((name.clone(), pager.refresh_every()?)))
         .collect();
-    config.world(config.chat.name(), refresh)
+    config.world(directory, refresh)
 }
 
 /// Slack asks employees and may carry pages: it is made before either.

@@ -47,9 +47,8 @@ impl App {
             plugins::pagers(&config, &self.now, self.slack.as_ref())
                 .map_err(|error| error.to_string())?,
         );
-        let mut next = world(&config, &pagers);
+        let mut next = world(&config, &pagers, self.people.with_config(&config));
         next.partitions = self.store.partitions();
-        next.directory = self.people.with_config(&config);
         check_ladders(self.store.as_ref(), &next, &pagers).await?;
         let next = Arc::new(next);
         self.people.set_config(&config);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -13,14 +13,14 @@ use url::Url;
 use wildmatch::WildMatch;
 
 use crate::core::alert::Severity;
-use crate::core::employee::Employee;
+use crate::core::employee::{Employee, Shared};
 use crate::core::ids::{EmployeeId, OperatorName, PagerName};
 use crate::core::policy::{
     DEFAULT_LADDER, Ladder, Level, Rule, Times, WorkingHours, default_times,
 };
 
 use super::Problems;
-use super::raw::{RawConfig, RawRule, RawServer, RawTimes};
+use super::raw::{RawConfig, RawEmployee, RawRule, RawServer, RawTimes};
 use super::secret::Environment;
 use super::text::{Text, Zone};
 use super::types::*;
@@ -39,7 +39,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(60);
 
 pub fn build(
     path: &Path,
-    raw: &RawConfig,
+    raw: &mut RawConfig,
     env: &Environment,
     problems: &mut Problems<'_>,
 ) -> Config {
@@ -66,7 +66,7 @@ pub fn build(
             .collect(),
         working_hours: working_hours(raw),
         domains: raw.directory.domains.clone(),
-        employees: raw.employees.iter().map(employee).collect(),
+        employees: employees(std::mem::take(&mut raw.employees)),
         operators: builder.operators(raw),
         sources: builder.sources(raw),
         rules: raw.rules.iter().map(rule).collect(),
@@ -202,19 +202,24 @@ pub fn working_hours(raw: &RawConfig) -> WorkingHours {
     hours
 }
 
-fn employee(raw: &super::raw::RawEmployee) -> Employee {
-    let id = raw.id.0.0.as_str();
-    Employee {
-        id: EmployeeId::new(id),
-        name: raw.name.clone().unwrap_or_else(|| id.to_owned()),
-        email: raw.email.clone(),
-        aliases: raw.aliases.clone(),
-        time_zone: zone(raw.time_zone.as_ref()),
-        locale: raw.locale.clone(),
-        manager: raw.manager.clone().map(EmployeeId::new),
-        chat: raw.chat.clone(),
-        opted_out: raw.opted_out,
-    }
+/// Taken, not copied: there may be a million of them.
+fn employees(written: Vec<RawEmployee>) -> Arc<[Employee]> {
+    let mut shared = Shared::default();
+    let employees = written.into_iter().map(|raw| {
+        let id = EmployeeId::new(raw.id.0.0);
+        Employee {
+            name: raw.name.map_or_else(|| id.as_str().into(), Into::into),
+            id,
+            email: raw.email.map(Into::into),
+            aliases: raw.aliases.into_iter().map(Into::into).collect(),
+            time_zone: shared.word(&zone(raw.time_zone.as_ref())),
+            locale: raw.locale.map(|locale| shared.word(&locale)),
+            manager: raw.manager.map(EmployeeId::new),
+            chat: raw.chat.map(Into::into),
+            opted_out: raw.opted_out,
+        }
+    });
+    employees.collect()
 }
 
 fn rule(raw: &RawRule) -> Rule {

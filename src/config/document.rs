@@ -2,6 +2,7 @@
 //! the line that says it. Reading goes on after a fault, so that all are reported together.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -21,8 +22,12 @@ const STRETCH: usize = 64;
 pub struct Document<'i> {
     file: String,
     text: &'i str,
-    tree: Table<'i>,
     overrides: Vec<Override<'i>>,
+    /// As the text has it; reading uses it up.
+    unread: Option<Table<'i>>,
+    /// With the overrides in it, to find a fault's line; made when the first one is looked for, because the tree of a
+    /// file with a million employees is a gigabyte.
+    tree: OnceCell<Table<'i>>,
 }
 
 struct Override<'i> {
@@ -69,24 +74,33 @@ impl<'i> Document<'i> {
         Ok(Self {
             file: file.to_owned(),
             text,
-            tree: tree.into_inner(),
             overrides,
+            unread: Some(tree.into_inner()),
+            tree: OnceCell::new(),
         })
     }
 
     /// Everything that can be read as `T`, or all faults.
     pub fn read<T: DeserializeOwned>(&mut self) -> Result<T, Vec<ConfigError>> {
         let mut faults = Vec::new();
+        let tree = self.unread.take().unwrap_or_else(|| plain_tree(self.text));
+        let tree = self.with_overrides(tree, &mut faults);
+        match T::deserialize(Deserializer::from(Spanned::new(0..0, tree))) {
+            Ok(read) if faults.is_empty() => Ok(read),
+            _ => self.read_faulty(),
+        }
+    }
+
+    /// The same for a file that is not good as it stands: each faulty key is taken out of a copy, and the rest read on.
+    fn read_faulty<T: DeserializeOwned>(&mut self) -> Result<T, Vec<ConfigError>> {
+        let mut faults = Vec::new();
         let mut reported: Vec<String> = Vec::new();
-        let mut whole = self.with_overrides(&mut faults);
+        let mut whole = self.with_overrides(plain_tree(self.text), &mut faults);
         let mut rest = whole.clone();
         loop {
             let root = Spanned::new(0..0, rest.clone());
             let error = match T::deserialize(Deserializer::from(root)) {
-                Ok(read) if faults.is_empty() => {
-                    self.tree = whole;
-                    return Ok(read);
-                }
+                Ok(read) if faults.is_empty() => return Ok(read),
                 Ok(_) => break,
                 Err(error) => error,
             };
@@ -97,7 +111,7 @@ impl<'i> Document<'i> {
                 // The same key as a number, a switch or a list.
                 faults.clear();
                 reported.clear();
-                whole = self.with_overrides(&mut faults);
+                whole = self.with_overrides(plain_tree(self.text), &mut faults);
                 rest = whole.clone();
                 continue;
             }
@@ -119,11 +133,11 @@ impl<'i> Document<'i> {
 
     /// A fault at a key such as `rules[0].severity`, or the nearest table above that is written down.
     pub fn fault(&self, key: &str, message: impl Into<String>) -> ConfigError {
-        self.fault_at(
-            tree::locate(&self.tree, key).unwrap_or(0),
-            key,
-            message.into(),
-        )
+        let tree = self
+            .tree
+            .get_or_init(|| self.with_overrides(plain_tree(self.text), &mut Vec::new()));
+        let offset = tree::locate(tree, key).unwrap_or(0);
+        self.fault_at(offset, key, message.into())
     }
 
     fn fault_at(&self, offset: usize, key: &str, message: String) -> ConfigError {
@@ -154,8 +168,7 @@ impl<'i> Document<'i> {
         true
     }
 
-    fn with_overrides(&self, faults: &mut Vec<ConfigError>) -> Table<'i> {
-        let mut tree = self.tree.clone();
+    fn with_overrides(&self, mut tree: Table<'i>, faults: &mut Vec<ConfigError>) -> Table<'i> {
         for (nth, entry) in self.overrides.iter().enumerate() {
             let start = self.text.len() + 1 + nth * STRETCH;
             let span = start..start + 1;
@@ -174,6 +187,11 @@ impl<'i> Document<'i> {
         }
         tree
     }
+}
+
+/// Of a text whose syntax was found right.
+fn plain_tree(text: &str) -> Table<'_> {
+    DeTable::parse_recoverable(text).0.into_inner()
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -58,13 +58,13 @@ impl Config {
         let env: Environment = env.collect();
         let mut document =
             Document::parse(&path.display().to_string(), &text, &env).map_err(ConfigErrors::new)?;
-        let raw: RawConfig = document.read().map_err(ConfigErrors::new)?;
+        let mut raw: RawConfig = document.read().map_err(ConfigErrors::new)?;
         let mut problems = Problems {
             document: &document,
             found: Vec::new(),
         };
         check::check(&raw, &mut problems);
-        let config = build::build(path, &raw, &env, &mut problems);
+        let config = build::build(path, &mut raw, &env, &mut problems);
         if problems.found.is_empty() {
             Ok(config)
         } else {
@@ -73,7 +73,11 @@ impl Config {
     }
 
     /// What the rules live by. `pager_refresh` is what each pager says of itself.
-    pub fn world(&self, chat_name: &str, pager_refresh: BTreeMap<PagerName, Duration>) -> World {
+    pub fn world(
+        &self,
+        directory: Directory,
+        pager_refresh: BTreeMap<PagerName, Duration>,
+    ) -> World {
         let ladders = self.ladders.iter().map(|l| (l.name.clone(), l.clone()));
         World {
             policy: Policy {
@@ -88,7 +92,7 @@ impl Config {
                     users: duo.users.clone(),
                 }),
             },
-            directory: Directory::new(self.employees.clone(), chat_name, &self.domains),
+            directory,
             partitions: self.store.partitions,
         }
     }

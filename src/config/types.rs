@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -31,7 +32,8 @@ pub struct Config {
     pub working_hours: WorkingHours,
     /// E-mails of these domains also match by their local part.
     pub domains: Vec<String>,
-    pub employees: Vec<Employee>,
+    /// Shared with every directory made of it.
+    pub employees: Arc<[Employee]>,
     /// Beside the bootstrap operator `admin`.
     pub operators: Vec<Operator>,
     pub sources: Vec<Source>,

@@ -14,11 +14,11 @@ macro_rules! name_type {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Box<str>);
 
         impl $name {
             pub fn new(name: impl Into<String>) -> Self {
-                Self(name.into())
+                Self(name.into().into_boxed_str())
             }
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -31,7 +31,7 @@ macro_rules! name_type {
         }
         impl From<&str> for $name {
             fn from(name: &str) -> Self {
-                Self(name.to_owned())
+                Self(name.into())
             }
         }
     };

@@ -233,10 +233,10 @@ impl Policy {
     pub fn push_user(&self, employee: &Employee) -> Option<String> {
         let given = self.pushes.as_ref()?.users.get(&employee.id);
         let user = given
-            .or(employee.email.as_ref())
-            .cloned()
-            .unwrap_or_else(|| employee.id.to_string());
-        (!user.is_empty()).then_some(user)
+            .map(String::as_str)
+            .or(employee.email.as_deref())
+            .unwrap_or(employee.id.as_str());
+        (!user.is_empty()).then(|| user.to_owned())
     }
 
     /// The named ladder, or the default one.

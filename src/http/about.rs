@@ -50,7 +50,7 @@ async fn about(http: &Http, employee: &Employee) -> Result<About, ApiError> {
     let (snoozes, _) =
         rows::everything::<SnoozeRow>(http, Collection::Snoozes, theirs(), None, MAX_LIMIT).await?;
     Ok(About {
-        time_zone: employee.time_zone.clone(),
+        time_zone: employee.time_zone.to_string(),
         open: cases.iter().filter(open).map(asked).collect(),
         snoozes: snoozes
             .into_iter()

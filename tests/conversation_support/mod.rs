@@ -70,10 +70,10 @@ pub fn identity(user: &str) -> ChatIdentity {
 fn employee(id: &str) -> Employee {
     Employee {
         id: EmployeeId::from(id),
-        name: id.to_uppercase(),
+        name: id.to_uppercase().into(),
         email: None,
-        aliases: Vec::new(),
-        time_zone: "Europe/Berlin".to_owned(),
+        aliases: Box::default(),
+        time_zone: "Europe/Berlin".into(),
         locale: None,
         manager: None,
         chat: None,

@@ -94,10 +94,10 @@ pub fn access() -> Access {
 pub fn world() -> World {
     let employee = |id: &str| Employee {
         id: EmployeeId::from(id),
-        name: id.to_owned(),
-        email: Some(format!("{id}@example.com")),
-        aliases: Vec::new(),
-        time_zone: "Europe/Berlin".to_owned(),
+        name: id.into(),
+        email: Some(format!("{id}@example.com").into()),
+        aliases: Box::default(),
+        time_zone: "Europe/Berlin".into(),
         locale: None,
         manager: None,
         chat: None,

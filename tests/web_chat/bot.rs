@@ -66,10 +66,10 @@ impl Bot {
     pub fn at(public_url: &str) -> Self {
         let employee = |id: &str| Employee {
             id: id.into(),
-            name: id.to_owned(),
+            name: id.into(),
             email: None,
-            aliases: Vec::new(),
-            time_zone: "Europe/Berlin".to_owned(),
+            aliases: Box::default(),
+            time_zone: "Europe/Berlin".into(),
             locale: None,
             manager: None,
             chat: None,

@@ -1,6 +1,6 @@
 //! Employees and operators: one name, one person. An alert that finds two people finds nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Problems;
 use crate::config::raw::{RawConfig, RawEmployee};
@@ -9,6 +9,7 @@ use crate::config::raw::{RawConfig, RawEmployee};
 pub fn employees(raw: &RawConfig, problems: &mut Problems<'_>) {
     let mut principals: BTreeMap<String, usize> = BTreeMap::new();
     let mut chats: BTreeMap<&str, usize> = BTreeMap::new();
+    let ids: BTreeSet<&str> = raw.employees.iter().map(|e| e.id.0.0.as_str()).collect();
     for (nth, employee) in raw.employees.iter().enumerate() {
         for (key, name) in principal_names(employee, &raw.directory.domains) {
             let path = format!("employees[{nth}].{key}");
@@ -51,7 +52,7 @@ pub fn employees(raw: &RawConfig, problems: &mut Problems<'_>) {
             problems.add(format!("employees[{nth}].{key}"), message);
         }
         if let Some(manager) = &employee.manager
-            && !raw.employees.iter().any(|e| e.id.0.0 == *manager)
+            && !ids.contains(manager.as_str())
         {
             let message = format!("no employee has the id {manager:?}");
             problems.add(format!("employees[{nth}].manager"), message);

@@ -110,7 +110,7 @@ impl Turn<'_> {
         }
         let who = Who::Source(alert.source.clone());
         let mut case = Case::open(self.new_id(), alert, key, policy, self.now());
-        case.identity = self.identity().cloned();
+        case.identity = self.identity();
         self.next.opened += 1;
         case.order = self.next.opened;
         let id = case.id;

@@ -197,7 +197,10 @@ impl Turn<'_> {
             Command::Test => self.practice(inbound),
             Command::Snooze(asked) => self.snooze_asked(inbound, asked),
             Command::Help | Command::Hi => {
-                let name = self.person().map(|p| p.name.clone()).unwrap_or_default();
+                let name = self
+                    .person()
+                    .map(|p| p.name.to_string())
+                    .unwrap_or_default();
                 let enrolled = self.has_factor();
                 self.say(None, Content::Help { name, enrolled });
                 Reply::Taken

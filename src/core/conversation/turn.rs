@@ -98,7 +98,7 @@ impl<'a> Turn<'a> {
         self.cx.world.directory.get(self.next.employee()?)
     }
 
-    pub fn identity(&self) -> Option<&'a ChatIdentity> {
+    pub fn identity(&self) -> Option<ChatIdentity> {
         self.cx.world.directory.identity_of(self.next.employee()?)
     }
 
@@ -156,9 +156,8 @@ impl<'a> Turn<'a> {
         let asked = case.and_then(|id| self.next.cases.get(&id));
         let urgency = asked.map_or(Severity::Low, Case::severity);
         let to = asked
-            .and_then(|case| case.identity.as_ref())
-            .or(self.identity())
-            .cloned();
+            .and_then(|case| case.identity.clone())
+            .or_else(|| self.identity());
         if let (Some(to), Some(employee)) = (to, self.next.employee().cloned()) {
             self.effects.push(Effect::Send(Outgoing {
                 to,
@@ -262,7 +261,7 @@ impl<'a> Turn<'a> {
     }
 
     fn ask(&mut self, id: CaseId) {
-        let Some(identity) = self.identity().cloned() else {
+        let Some(identity) = self.identity() else {
             self.end(
                 id,
                 pages::End::because(
@@ -296,7 +295,10 @@ impl<'a> Turn<'a> {
             return;
         }
         self.next.greeted = today;
-        let name = self.person().map(|p| p.name.clone()).unwrap_or_default();
+        let name = self
+            .person()
+            .map(|p| p.name.to_string())
+            .unwrap_or_default();
         self.say(None, Content::Greeting { name });
         if let Some(Effect::Send(greeting)) = self.effects.last_mut()
             && matches!(greeting.content, Content::Greeting { .. })

@@ -60,7 +60,7 @@ impl WebChat {
     pub async fn new_link(&self, employee: &EmployeeId) -> Result<String, LinkError> {
         let identity = {
             let world = self.world.borrow();
-            world.directory.identity_of(employee).cloned()
+            world.directory.identity_of(employee)
         };
         let identity = identity.ok_or_else(|| LinkError::UnknownEmployee(employee.clone()))?;
         if identity.chat != super::NAME {
@@ -92,7 +92,7 @@ impl WebChat {
         Ok(world
             .directory
             .get(&link.employee)
-            .map(|employee| employee.name.clone()))
+            .map(|employee| employee.name.to_string()))
     }
 
     /// Uses the link up; the cookie of the new session.
@@ -148,9 +148,9 @@ impl WebChat {
             let employee = world.directory.get(&session.employee);
             let identity = world.directory.identity_of(&session.employee);
             employee.zip(identity).map(|(employee, identity)| Visitor {
-                identity: identity.clone(),
-                name: employee.name.clone(),
-                time_zone: employee.time_zone.clone(),
+                identity,
+                name: employee.name.to_string(),
+                time_zone: employee.time_zone.to_string(),
                 session: digest(&["limits", token]),
                 csrf: digest(&["csrf", token]),
             })

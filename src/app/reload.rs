@@ -33,7 +33,12 @@ impl App {
     }
 
     async fn try_reload(&self) -> Result<(), String> {
-        let config = Config::load(&self.config.file, super::environment())
+        // Seconds for a big directory: the actors go on meanwhile.
+        let file = self.config.file.clone();
+        let load = move || Config::load(&file, super::environment());
+        let config = tokio::task::spawn_blocking(load)
+            .await
+            .map_err(|error| format!("reading the file ended early: {error}"))?
             .map_err(|errors| errors.to_string())?;
         for (what, same) in self.unchanged(&config) {
             if !same {

@@ -167,7 +167,7 @@ fn huge_and_invisible_texts_are_kept_within_bounds() {
         json!({"title": huge, "reason": "a\u{0}b", "context": {"k": huge}}),
     ))
     .unwrap();
-    for text in [&read.alert.title, &read.alert.context.get("k").unwrap()] {
+    for text in [&read.alert.title, read.alert.context.get("k").unwrap()] {
         assert!(text.raw().len() <= MAX_FIELD_BYTES + "…".len());
     }
     assert_eq!(read.alert.reason.line(10), "ab");

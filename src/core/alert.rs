@@ -1,8 +1,8 @@
 //! One finding of a monitoring system, as every source hands it over.
 
-use crate::core::context::Words;
 use serde::{Deserialize, Serialize};
 
+use super::context::Words;
 use super::ids::{RuleName, SourceId};
 use super::text::Untrusted;
 use super::time::Timestamp;

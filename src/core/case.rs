@@ -1,9 +1,9 @@
 //! A case as the outside sees it: the JSON of the API, of pages, records and the `cases` rows.
 
-use crate::core::context::Words;
 use serde::{Deserialize, Serialize};
 
 use super::alert::Severity;
+use super::context::Words;
 use super::ids::{CaseId, EmployeeId, OperatorName, RuleName, SourceId};
 use super::text::Untrusted;
 use super::time::{Timestamp, rfc3339};

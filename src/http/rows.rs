@@ -216,14 +216,13 @@ pub async fn named<T: DeserializeOwned>(
     collection: Collection,
     cases: impl Iterator<Item = CaseId>,
 ) -> Result<HashMap<CaseId, T>, ApiError> {
-    let ids: Vec<(String, CaseId)> = cases.map(|case| (case.to_string(), case)).collect();
-    let names: Vec<&str> = ids.iter().map(|(name, _)| name.as_str()).collect();
-    let found = http.store.named(collection, &names).await?;
-    let ids: HashMap<String, CaseId> = ids.into_iter().collect();
-    let known = found
+    let ids: Vec<String> = cases.map(|case| case.to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let found = http.store.named(collection, &ids).await?;
+    let cases = found
         .iter()
-        .filter_map(|row| Some((*ids.get(&row.id)?, row)));
-    known.map(|(case, row)| Ok((case, read(row)?))).collect()
+        .filter_map(|row| Some((CaseId::parse(&row.id)?, row)));
+    cases.map(|(case, row)| Ok((case, read(row)?))).collect()
 }
 
 pub async fn case(http: &Http, id: CaseId) -> Result<Option<CaseView>, ApiError> {

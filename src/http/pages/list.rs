@@ -161,11 +161,12 @@ async fn escalations(http: &Http) -> Result<(Vec<Group>, bool), ApiError> {
         )
     });
     let ids = open.iter().map(|row| row.id);
-    let mut cases = rows::named::<CaseView>(http, Collection::Cases, ids).await?;
+    let cases = rows::named::<CaseView>(http, Collection::Cases, ids).await?;
     let pages: Vec<_> = open
         .into_iter()
         .map(|row| {
-            let case = cases.remove(&row.id);
+            // One that was acknowledged between the two lists stands in both.
+            let case = cases.get(&row.id).cloned();
             (row, case)
         })
         .collect();

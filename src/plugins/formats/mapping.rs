@@ -87,7 +87,7 @@ impl Mapping {
     pub fn compile(map: &BTreeMap<String, String>) -> Result<Self, MappingError> {
         let mut mapping = Self {
             fields: BTreeMap::new(),
-            context: Default::default(),
+            context: BTreeMap::new(),
             filter: None,
             severities: Vec::new(),
         };

@@ -49,13 +49,13 @@ fn a_number_is_taken_once() {
     alert.id = "again".to_owned();
     bot.step(Event::AlertsArrived {
         source: SourceId::from("local"),
-        alerts: vec![(2, alert.clone())],
+        alerts: [(2, alert.clone())].into(),
     });
     let rows = bot.rows.len();
     let cx_before = bot.state.clone();
     bot.step(Event::AlertsArrived {
         source: SourceId::from("local"),
-        alerts: vec![(2, alert)],
+        alerts: [(2, alert)].into(),
     });
     assert_eq!((bot.rows.len(), &bot.state), (rows, &cx_before));
     assert_eq!(bot.state.guard().taken.get("local"), Some(&2));

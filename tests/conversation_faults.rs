@@ -78,7 +78,7 @@ fn poison_alerts_become_failed_cases_and_their_numbers_are_taken() {
     };
     let poison = Event::AlertsArrived {
         source: SourceId::from("local"),
-        alerts: vec![(1, alert("a1")), (2, alert("a2")), (3, alert("a3"))],
+        alerts: [(1, alert("a1")), (2, alert("a2")), (3, alert("a3"))].into(),
     };
     let step = rebuilt(&bot, Some(bot.state.guard()), Some(&poison));
     let ended = views(&step);

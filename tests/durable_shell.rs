@@ -297,7 +297,7 @@ async fn broken_conversation(store: &MemoryStore, world: &World) -> AggregateKey
     let key = AggregateKey::employee(&EmployeeId::from("alice"), PARTITIONS);
     let event = Event::AlertsArrived {
         source: SourceId::from("local"),
-        alerts: vec![(1, alert("a1"))],
+        alerts: [(1, alert("a1"))].into(),
     };
     let cx = Context {
         now: START,
@@ -368,7 +368,7 @@ async fn with_an_unreadable_guard_no_alert_is_taken_twice_and_no_snooze_is_liste
         to: key,
         event: Event::AlertsArrived {
             source: SourceId::from("local"),
-            alerts: vec![(1, alert("a1")), (2, alert("a2"))],
+            alerts: [(1, alert("a1")), (2, alert("a2"))].into(),
         },
     });
     assert_eq!(reply.await.unwrap(), Ok(conversation::Reply::Taken));

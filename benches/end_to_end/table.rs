@@ -89,7 +89,8 @@ pub fn rounded(value: f64) -> String {
     match value.abs() {
         big if big >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        small if small >= 0.2 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
 }
 

@@ -54,10 +54,13 @@ pub(super) async fn accept(
         .iter()
         .map(|request| request.message.alerts.len())
         .collect();
-    let alerts: Vec<Incoming> = group
+    let mut alerts: Vec<Incoming> = group
         .iter_mut()
         .flat_map(|request| std::mem::take(&mut request.message.alerts))
         .collect();
+    for incoming in &mut alerts {
+        incoming.alert.accepted_at = now;
+    }
     let mut seen: Vec<Option<Seen>> = vec![None; alerts.len()];
     let quarantine: Vec<(String, String)> = group
         .iter_mut()
@@ -80,7 +83,7 @@ pub(super) async fn accept(
 
     // The first answer names all that stands already; marks that expire meanwhile may need another.
     for _ in 0..4 {
-        let (write, records, queued) = build(Build {
+        let (write, records) = build(Build {
             world,
             source,
             key,
@@ -97,9 +100,10 @@ pub(super) async fn accept(
                 counter!("securitybot_alerts_quarantined_total", "source" => source.to_string())
                     .increment(quarantine.len() as u64);
                 answer_all(group, &sizes, &alerts, &seen);
+                let alerts = queued(world, next, alerts, &seen);
                 return Some(Done {
-                    next: next + queued.len() as u64,
-                    alerts: queued,
+                    next: next + alerts.len() as u64,
+                    alerts,
                 });
             }
             Verdict::Duplicate(duplicates) => {
@@ -156,28 +160,19 @@ struct Build<'a> {
     cursor: Option<&'a str>,
 }
 
-fn build(b: Build<'_>) -> (Write, Vec<Record>, Vec<Queued>) {
+fn build(b: Build<'_>) -> (Write, Vec<Record>) {
     let mut number = b.next;
-    let mut queued = Vec::with_capacity(b.alerts.len());
     let mut alerts = Vec::with_capacity(b.alerts.len());
     let mut marks = Vec::with_capacity(b.alerts.len());
     let mut records = Vec::new();
     for (index, incoming) in b.alerts.iter().enumerate() {
         match b.seen[index] {
             None => {
-                let mut alert = incoming.alert.clone();
-                alert.accepted_at = b.now;
-                let body = serde_json::to_string(&alert).expect("an alert is plain data");
-                let receiver = receiver(b.world, &alert);
+                let alert = &incoming.alert;
                 alerts.push(QueuedAlert {
                     number,
-                    receiver: receiver.clone(),
-                    body,
-                });
-                queued.push(Queued {
-                    number,
-                    receiver,
-                    alert,
+                    receiver: receiver(b.world, alert),
+                    body: serde_json::to_string(alert).expect("an alert is plain data"),
                 });
                 number += 1;
                 marks.push(mark(incoming, b.now, b.world.policy.dedup));
@@ -213,7 +208,23 @@ fn build(b: Build<'_>) -> (Write, Vec<Record>, Vec<Queued>) {
         cursor: b.cursor.map(str::to_owned),
         rows,
     };
-    (Write::Accept(accept), records, queued)
+    (Write::Accept(accept), records)
+}
+
+/// What the queue holds now, under the numbers and for the receivers that [`build`] gave.
+fn queued(world: &World, next: u64, alerts: Vec<Incoming>, seen: &[Option<Seen>]) -> Vec<Queued> {
+    let fresh = alerts
+        .into_iter()
+        .zip(seen)
+        .filter(|(_, seen)| seen.is_none());
+    fresh
+        .zip(next..)
+        .map(|((incoming, _), number)| Queued {
+            number,
+            receiver: receiver(world, &incoming.alert),
+            alert: incoming.alert,
+        })
+        .collect()
 }
 
 fn about_source(b: &Build<'_>, event: &str, detail: String) -> Record {

@@ -40,7 +40,7 @@ const WINDOW: usize = 2_000;
 const MAX_DELIVERY: usize = 100;
 /// Requests accepted by one commit, and about how many alerts.
 const MAX_GROUP: usize = 256;
-const MAX_GROUP_ALERTS: usize = 1_000;
+const MAX_GROUP_ALERTS: usize = 300;
 /// With so many alerts waiting for their conversations the next commit gives way to them: what is accepted and not
 /// asked helps nobody, and the rest of a flood waits at its producers.
 const GIVE_WAY_FROM: usize = 1_000;
@@ -360,7 +360,7 @@ impl Intake {
                 continue;
             };
             let size = queue.len().min(MAX_DELIVERY);
-            let alerts: Vec<_> = queue.drain(..size).collect();
+            let alerts: Arc<[_]> = queue.drain(..size).collect();
             if queue.is_empty() {
                 self.pending.remove(&receiver);
             }
@@ -395,15 +395,15 @@ impl Intake {
     fn delivered(
         &mut self,
         receiver: String,
-        alerts: Vec<(u64, Alert)>,
+        alerts: Arc<[(u64, Alert)]>,
         problem: Option<String>,
         ctx: &mut Context<Self>,
     ) {
         if let Some(why) = problem {
             tracing::info!(source = %self.source, %receiver, %why, "will deliver again");
             let queue = self.pending.entry(receiver.clone()).or_default();
-            for alert in alerts.into_iter().rev() {
-                queue.push_front(alert);
+            for alert in alerts.iter().rev() {
+                queue.push_front(alert.clone());
             }
             ctx.run_later(RETRY, move |actor, ctx| {
                 actor.busy.remove(&receiver);
@@ -417,8 +417,7 @@ impl Intake {
             self.ready.push(receiver);
         }
         self.in_memory -= alerts.len();
-        self.taken
-            .extend(alerts.into_iter().map(|(number, _)| number));
+        self.taken.extend(alerts.iter().map(|(number, _)| *number));
         self.take(ctx);
         self.deliver(ctx);
         self.refill(ctx);

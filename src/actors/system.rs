@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, ArbiterHandle};
 use tokio::sync::watch;
 
 use crate::core::conversation::Conversation;
@@ -60,6 +60,8 @@ pub struct Parts {
     pub polled: Vec<(SourceId, MakeSource)>,
     /// Which partitions can be written now, for readyz.
     pub held: Arc<Held>,
+    /// The thread of the Checkpointers: hashing and packing one batch must not hold up the steps of the next.
+    pub writers: ArbiterHandle,
 }
 
 /// The running actors.
@@ -300,15 +302,15 @@ fn keep_checkpointers(
         doors.push(door);
         let (parts, reporter) = (parts.clone(), reporter.clone());
         caretaker.keep(format!("checkpointer/{partition}"), move || {
-            let addr = Checkpointer::new(
+            let checkpointer = Checkpointer::new(
                 partition,
                 parts.node.clone(),
                 parts.store.clone(),
                 parts.now.clone(),
                 reporter.clone(),
                 parts.held.clone(),
-            )
-            .start();
+            );
+            let addr = Checkpointer::start_in_arbiter(&parts.writers, |_| checkpointer);
             slot.install(&addr);
             Life::of(addr)
         });

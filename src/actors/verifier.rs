@@ -8,6 +8,7 @@ use actix::{Actor, ActorContext, Context, Handler, Message, ResponseFuture};
 use serde::Deserialize;
 
 use crate::core::conversation::{Effect, Proof, PushVerdict};
+use crate::core::ids::AggregateKey;
 use crate::core::machine::{Collection, Receipt, Settlement};
 use crate::core::time::Timestamp;
 use crate::plugins::factors::{CodeFactor, PushFactor, PushRefusal};
@@ -74,8 +75,10 @@ impl Handler<CheckCode> for Verifier {
         let (store, factor) = (self.store.clone(), self.factor.clone());
         Box::pin(async move {
             let unavailable = |reason: String| Proof::Unavailable { reason };
+            // It was written by a commit of the employee's conversation.
+            let home = AggregateKey::employee(&message.employee, store.partitions()).partition;
             let row = match store
-                .row(Collection::Factors, message.employee.as_str())
+                .row_in(home, Collection::Factors, message.employee.as_str())
                 .await
             {
                 Ok(Some(row)) => row,

@@ -224,13 +224,13 @@ pub fn question_text(messages: Arc<Messages>) -> QuestionText {
         let key = AggregateKey::employee(&employee.id, world.partitions);
         let arrived = Event::AlertsArrived {
             source: alert.source.clone(),
-            alerts: vec![(
+            alerts: Arc::new([(
                 1,
                 Alert {
                     accepted_at: now,
                     ..alert.clone()
                 },
-            )],
+            )]),
         };
         let step = Conversation::new(&key).step(
             &arrived,

@@ -16,9 +16,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Arbiter;
 use actix_web::web;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::actors::Now;
 use crate::actors::checkpointer::{Held, LEASE};
@@ -86,6 +87,8 @@ pub struct App {
     config: Config,
     data: DataDir,
     store: Arc<dyn Store>,
+    /// The thread that writes: the store's connections and the Checkpointers.
+    writers: Arbiter,
     system: System,
     web_chat: Option<Arc<WebChat>>,
     slack: Option<Arc<Slack>>,
@@ -108,7 +111,8 @@ impl App {
             Arc::new(Messages::load(config.templates.as_deref()).map_err(StartError::Config)?);
         let factor: Arc<dyn CodeFactor> = Arc::new(plugins::totp(&config, &data, &clock)?);
         data.settle()?;
-        let store = plugins::store_when_there(&config).await?;
+        let writers = Arbiter::new();
+        let store = opened_by(&writers, &config).await?;
         #[cfg(feature = "fault-injection")]
         let store: Arc<dyn Store> = Arc::new(crate::store::faulty::FaultyStore(store));
         #[cfg(feature = "fault-injection")]
@@ -161,6 +165,7 @@ impl App {
             sources: sources(&config, store.as_ref()).await?,
             polled: plugins::polled(&config)?,
             held: held.clone(),
+            writers: writers.handle(),
         });
         let inbox = Arc::new(ChatInbox {
             world: world_seen.clone(),
@@ -236,6 +241,7 @@ impl App {
             },
             data,
             store,
+            writers,
             system,
             web_chat,
             slack,
@@ -259,8 +265,20 @@ impl App {
     pub async fn stop(self) {
         self.system.stop().await;
         self.store.close().await;
+        self.writers.stop();
         tracing::info!("stopped");
     }
+}
+
+/// The store, opened where it is written: its connections are served by the thread that opens them.
+async fn opened_by(writers: &Arbiter, config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let (reply, opened) = oneshot::channel();
+    let config = config.clone();
+    writers.spawn(async move {
+        let _ = reply.send(plugins::store_when_there(&config).await);
+    });
+    let ended = |_| StartError::Store("the thread that opens it ended".to_owned());
+    opened.await.map_err(ended)?
 }
 
 fn world(config: &Config, pagers: &Pagers, directory: Directory) -> World {

@@ -65,7 +65,7 @@ impl Bot {
         };
         Event::AlertsArrived {
             source,
-            alerts: vec![(nth as u64 + 1, alert)],
+            alerts: [(nth as u64 + 1, alert)].into(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What can happen to a conversation. Events are past tense; each has a file of its own beside this one.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::alert::Alert;
@@ -15,7 +17,8 @@ pub enum Event {
     /// Numbered alerts from one source's intake, in order. Numbers already taken are skipped.
     AlertsArrived {
         source: SourceId,
-        alerts: Vec<(u64, Alert)>,
+        /// Shared with the intake, which delivers again what was not taken.
+        alerts: Arc<[(u64, Alert)]>,
     },
     /// A button was pressed on a case's message.
     ButtonPressed {

@@ -47,7 +47,7 @@ pub fn rebuilt(
     match poison {
         Some(Event::AlertsArrived { source, alerts }) => {
             let mut nth = 0;
-            for (number, alert) in alerts {
+            for (number, alert) in alerts.iter() {
                 let taken = step
                     .next
                     .taken

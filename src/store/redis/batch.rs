@@ -27,6 +27,30 @@ fn number<'a>(number: impl ToString) -> Cow<'a, [u8]> {
     Cow::Owned(number.to_string().into_bytes())
 }
 
+/// About how many bytes it takes, so that a large one is not copied as it grows.
+pub(super) fn size(batch: &Batch) -> usize {
+    /// Names, numbers and what a row is found by.
+    const AROUND: usize = 300;
+    let writes = batch.writes.iter().map(|write| match write {
+        Write::Commit(one) => {
+            let pieces = one.pieces.written.iter().map(|piece| piece.body.len());
+            let rows = one.rows.iter().map(|change| match change {
+                RowChange::Put(row) => row.body.len() + AROUND,
+                RowChange::Delete { .. } => AROUND,
+            });
+            one.state.len() + pieces.sum::<usize>() + rows.sum::<usize>() + AROUND
+        }
+        Write::Accept(one) => {
+            let alerts = one.alerts.iter().map(|alert| alert.body.len() + AROUND);
+            alerts.sum()
+        }
+        Write::Take { numbers, .. } => 10 * numbers.len(),
+    });
+    let records = batch.journal.iter().map(|row| row.body.len());
+    // LZ4 halves it.
+    (writes.sum::<usize>() + records.sum::<usize>()) / 2 + AROUND
+}
+
 /// Appends `batch`; `after` is the journal's end after it.
 pub(super) fn batch<'a>(cmd: &mut Cmd, batch: &'a Batch, expected: &Expected<'a>, after: &Head) {
     assumptions(cmd, batch, expected);

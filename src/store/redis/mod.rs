@@ -210,7 +210,8 @@ impl Store for RedisStore {
     async fn write(&self, batch: &Batch) -> Result<(), WriteError> {
         let after = shape::check(batch, self.partitions)?;
         let expected = Expected::of(batch);
-        let mut cmd = scripts::COMMIT.call(&self.prefix(batch.partition));
+        let prefix = self.prefix(batch.partition);
+        let mut cmd = scripts::COMMIT.call_of(&prefix, batch::size(batch));
         batch::batch(&mut cmd, batch, &expected, &after);
         let wanted = self.options.min_replicas;
         let (reply, got): (redis::Value, _) = self

@@ -2,6 +2,8 @@
 //! in memory and sends it to its replicas: half the bytes are half of all that. Our JSON repeats the
 //! names of its fields, so it is compressed against a sample that already holds them.
 
+use std::cell::RefCell;
+
 use lz4_flex::block::{
     compress_into_with_dict, decompress_into_with_dict, get_maximum_output_size,
 };
@@ -21,26 +23,46 @@ const LONGEST: usize = 1 << 26;
 /// No byte of LZ4 stands for more.
 const MOST_PER_BYTE: usize = 255;
 
+thread_local! {
+    /// What LZ4 writes into, before it is known how long it gets.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+/// More is not kept from one value to the next.
+const KEPT: usize = 1 << 20;
+
 /// Appends `text` to `into`, marked with how.
 pub(super) fn pack(text: &[u8], into: &mut Vec<u8>) {
-    let start = into.len();
-    if let Ok(length) = u32::try_from(text.len())
-        && (SHORTEST..=LONGEST).contains(&text.len())
-    {
-        let body = start + 5;
-        into.push(LZ4);
-        into.extend_from_slice(&length.to_le_bytes());
-        into.resize(body + get_maximum_output_size(text.len()), 0);
-        if let Ok(size) = compress_into_with_dict(text, &mut into[body..], SAMPLE)
-            && size + 5 < text.len()
-        {
-            into.truncate(body + size);
-            return;
+    ROOM.with_borrow_mut(|room| {
+        let packed = u32::try_from(text.len())
+            .ok()
+            .filter(|_| (SHORTEST..=LONGEST).contains(&text.len()))
+            .and_then(|length| Some((length, lz4(text, room)?)));
+        match packed {
+            Some((length, packed)) => {
+                into.reserve_exact(packed.len() + 5);
+                into.push(LZ4);
+                into.extend_from_slice(&length.to_le_bytes());
+                into.extend_from_slice(packed);
+            }
+            None => {
+                into.reserve_exact(text.len() + 1);
+                into.push(PLAIN);
+                into.extend_from_slice(text);
+            }
         }
-        into.truncate(start);
+        room.truncate(KEPT);
+        room.shrink_to(KEPT);
+    });
+}
+
+/// `None` when that is no shorter.
+fn lz4<'a>(text: &[u8], room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let most = get_maximum_output_size(text.len());
+    if room.len() < most {
+        room.resize(most, 0);
     }
-    into.push(PLAIN);
-    into.extend_from_slice(text);
+    let size = compress_into_with_dict(text, room, SAMPLE).ok()?;
+    (size + 5 < text.len()).then(|| &room[..size])
 }
 
 /// What a text of that length takes; `None` when so few bytes of LZ4 cannot be one.

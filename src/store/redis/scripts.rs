@@ -28,6 +28,9 @@ script!(COUNT, "count.lua");
 script!(TRIM, "trim.lua");
 script!(FORGET, "forget.lua");
 
+/// About; most are names and numbers.
+const BYTES_PER_ARGUMENT: usize = 64;
+
 pub(super) struct Script {
     text: &'static str,
     /// What the server knows it by.
@@ -44,8 +47,14 @@ impl Script {
 
     /// The call so far: its one key is the partition's lease, the first argument its prefix.
     pub fn call(&self, prefix: &str) -> Cmd {
-        let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(&self.sha)
+        self.call_of(prefix, 0)
+    }
+
+    /// The same for arguments of about so many bytes.
+    pub fn call_of(&self, prefix: &str, bytes: usize) -> Cmd {
+        let mut cmd = Cmd::with_capacity(bytes / BYTES_PER_ARGUMENT, bytes);
+        cmd.arg("EVALSHA")
+            .arg(&self.sha)
             .arg(1)
             .arg(format!("{prefix}lease"))
             .arg(prefix);

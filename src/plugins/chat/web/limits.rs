@@ -9,13 +9,20 @@ use crate::core::time::Timestamp;
 /// A person never needs more; a burst covers a form, some buttons and reconnects at once.
 const PER_SECOND: f64 = 5.0;
 const BURST: f64 = 20.0;
-/// Above this many, sessions that have been still for long enough to be full again are forgotten.
+/// From this many on, sessions that have been still for long enough to be full again are forgotten.
 const MANY_SESSIONS: usize = 1_000;
 
 /// Token buckets by session.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
-    buckets: Mutex<HashMap<String, Bucket>>,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
+    by_session: HashMap<String, Bucket>,
+    /// How many were left when they were last looked through: only twice as many are worth another look.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -28,11 +35,13 @@ impl Limits {
     /// `Err` says how long to wait.
     pub(super) fn take(&self, session: &str, now: Timestamp) -> Result<(), Duration> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() > MANY_SESSIONS {
+        let Buckets { by_session, kept } = &mut *buckets;
+        if by_session.len() > MANY_SESSIONS.max(2 * *kept) {
             let full_again = Duration::from_secs_f64(BURST / PER_SECOND);
-            buckets.retain(|_, bucket| now.since(bucket.at) < full_again);
+            by_session.retain(|_, bucket| now.since(bucket.at) < full_again);
+            *kept = by_session.len();
         }
-        let bucket = buckets.entry(session.to_owned()).or_insert(Bucket {
+        let bucket = by_session.entry(session.to_owned()).or_insert(Bucket {
             left: BURST,
             at: now,
         });

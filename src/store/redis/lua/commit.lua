@@ -9,13 +9,13 @@ if lease[1] ~= epoch or (lease[2] or '0 ') ~= head then
   return 'fenced'
 end
 
-local versions = hmget(P .. 'ver', take(count()))
+local versions = hmget_next(P .. 'ver', count())
 for i = 1, #versions do
   if (versions[i] or '0') ~= arg() then
     look = true
   end
 end
-local nexts = hmget(P .. 'next', take(count()))
+local nexts = hmget_next(P .. 'next', count())
 for i = 1, #nexts do
   if (nexts[i] or '1') ~= arg() then
     look = true

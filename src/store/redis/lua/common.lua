@@ -77,3 +77,12 @@ local function hmget(key, fields)
   end
   return values
 end
+-- The values of the next `n` arguments as fields.
+local function hmget_next(key, n)
+  if n == 0 or n > CHUNK then
+    return hmget(key, take(n))
+  end
+  local from = cursor + 1
+  cursor = cursor + n
+  return redis.call('HMGET', key, unpack(ARGV, from, cursor))
+end

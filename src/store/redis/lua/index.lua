@@ -5,9 +5,10 @@
 local SMALL = 1200
 local DIRECT = 33
 local function row_head(value)
-  local parts = {}
+  local parts, size = {}, 0
   for part in string.gmatch(string.match(value, '^[^\n]*'), '[^\1]+') do
-    parts[#parts + 1] = part
+    size = size + 1
+    parts[size] = part
   end
   return parts
 end
@@ -30,7 +31,7 @@ local function references(value)
   return list
 end
 
--- `added` and `removed`: lists of {at, id} by entry.
+-- `added`: times and ids in turn, `removed`: ids, by entry.
 local function change_small(collection, added, removed)
   local small, names, hset, hdel = P .. 'x:' .. collection, {}, {}, {}
   for entry in pairs(added) do
@@ -43,31 +44,40 @@ local function change_small(collection, added, removed)
   end
   for i, value in ipairs(hmget(small, names)) do
     local entry = names[i]
-    local set = P .. 'i:' .. collection .. ':' .. entry
-    local gone = {}
-    for _, pair in ipairs(removed[entry] or {}) do
-      gone[pair[2]] = true
+    local new, old = added[entry] or {}, removed[entry]
+    local gone
+    if old then
+      gone = {}
+      for k = 1, #old do
+        gone[old[k]] = true
+      end
     end
     if value == 'Z' then
-      for _, pair in ipairs(added[entry] or {}) do
-        gone[pair[2]] = nil
-        redis.call('ZADD', set, pair[1], pair[2])
-      end
-      for id in pairs(gone) do
-        redis.call('ZREM', set, id)
-      end
-      if removed[entry] and redis.call('ZCARD', set) == 0 then
-        hdel[#hdel + 1] = entry
+      local set = P .. 'i:' .. collection .. ':' .. entry
+      call('ZADD', set, new)
+      if gone then
+        for k = 2, #new, 2 do
+          gone[new[k]] = nil
+        end
+        for id in pairs(gone) do
+          redis.call('ZREM', set, id)
+        end
+        if redis.call('ZCARD', set) == 0 then
+          hdel[#hdel + 1] = entry
+        end
       end
     else
       local text = value or ''
-      for _, pair in ipairs(added[entry] or {}) do
-        -- Half a commit may have left it there.
-        if string.find(text, pair[2], 1, true) then
-          gone[pair[2]] = true
+      if value then
+        for k = 2, #new, 2 do
+          -- Half a commit may have left it there.
+          if string.find(text, new[k], 1, true) then
+            gone = gone or {}
+            gone[new[k]] = true
+          end
         end
       end
-      if next(gone) then
+      if gone then
         local kept = {}
         for _, pair in ipairs(references(text)) do
           if not gone[pair[2]] then
@@ -76,8 +86,8 @@ local function change_small(collection, added, removed)
         end
         text = table.concat(kept)
       end
-      for _, pair in ipairs(added[entry] or {}) do
-        text = text .. reference(pair[1], pair[2])
+      for k = 1, #new, 2 do
+        text = text .. reference(new[k], new[k + 1])
       end
       if #text > SMALL then
         local all = {}
@@ -85,7 +95,7 @@ local function change_small(collection, added, removed)
           all[#all + 1] = pair[1]
           all[#all + 1] = pair[2]
         end
-        call('ZADD', set, all)
+        call('ZADD', P .. 'i:' .. collection .. ':' .. entry, all)
         text = 'Z'
       end
       if text ~= '' then
@@ -114,16 +124,19 @@ local function change(groups, collection, id, value)
   group.rows[id] = value
 end
 
+local NOTHING = {}
 local function change_rows(groups)
   for collection, group in pairs(groups) do
     local values, times = P .. 'r:' .. collection, P .. 'ra:' .. collection
     local index = P .. 'i:' .. collection .. ':'
-    local hset, hdel, zadd, zrem, added, removed = {}, {}, {}, {}, {}, {}
+    -- By key; `enter` and `leave` by entry, for sorted sets; `added` and `removed` for small ones.
+    local zadd, zrem, enter, leave, added, removed = {}, {}, {}, {}, {}, {}
+    local hset, hdel = {}, {}
     for i, old in ipairs(hmget(values, group.ids)) do
       local id = group.ids[i]
       local value = group.rows[id]
-      local new_parts = value and row_head(value) or {}
-      local old_parts = old and row_head(old) or {}
+      local new_parts = value and row_head(value) or NOTHING
+      local old_parts = old and row_head(old) or NOTHING
       local at, was = new_parts[1], old_parts[1]
       if value then
         hset[#hset + 1] = id
@@ -150,26 +163,28 @@ local function change_rows(groups)
         if not after[entry] then
           after[entry] = true
           if at ~= was or not before[entry] then
-            if string.byte(entry) == DIRECT then
-              push_pair(zadd, index .. entry, at, id)
-            else
-              push(added, entry, { at, id })
-            end
+            push_pair(string.byte(entry) == DIRECT and enter or added, entry, at, id)
           end
         end
       end
       for entry in pairs(before) do
         local direct = string.byte(entry) == DIRECT
         if direct and not after[entry] then
-          push(zrem, index .. entry, id)
+          push(leave, entry, id)
         elseif not direct and (at ~= was or not after[entry]) then
-          push(removed, entry, { was, id })
+          push(removed, entry, id)
         end
       end
     end
     -- The values last: done again after half of it, it comes to the same.
     flush('ZADD', zadd)
+    for entry, list in pairs(enter) do
+      call('ZADD', index .. entry, list)
+    end
     flush('ZREM', zrem)
+    for entry, list in pairs(leave) do
+      call('ZREM', index .. entry, list)
+    end
     change_small(collection, added, removed)
     call('HSET', values, hset)
     call('HDEL', values, hdel)

@@ -57,6 +57,15 @@ impl Bot {
     pub fn start(&self) {
         self.slack.start(self.inbox.clone());
     }
+
+    /// Starts, and waits until both connections are up: Slack gives a new one what nobody has acknowledged yet.
+    pub async fn start_listening(&self) {
+        self.start();
+        let fake = self.fake.clone();
+        tokio::task::spawn_blocking(move || fake.wait_connected(2))
+            .await
+            .unwrap();
+    }
 }
 
 /// Takes what it is given, unless told to refuse.

@@ -15,7 +15,7 @@ use crate::common::fake_slack::TEAM;
 async fn a_yes_opens_its_form_at_once_and_the_form_comes_back() {
     let bot = Bot::new();
     let alice = identity("UALICE");
-    bot.start();
+    bot.start_listening().await;
     let sent = bot.slack.send(&alice, "k#1", &asked()).await.unwrap();
     let message = bot.fake.message_to("UALICE", "web-3");
 
@@ -107,7 +107,7 @@ async fn a_yes_opens_its_form_at_once_and_the_form_comes_back() {
 #[actix_web::test]
 async fn what_was_not_taken_is_not_acknowledged_and_comes_again_as_the_same_event() {
     let bot = Bot::new();
-    bot.start();
+    bot.start_listening().await;
     bot.inbox.refuse.store(1, Ordering::SeqCst);
     let envelope = bot.fake.say(
         "UALICE",
@@ -135,7 +135,7 @@ async fn what_was_not_taken_is_not_acknowledged_and_comes_again_as_the_same_even
 async fn whoever_presses_what_is_not_theirs_sees_no_form() {
     let bot = Bot::new();
     let alice = identity("UALICE");
-    bot.start();
+    bot.start_listening().await;
     let sent = bot.slack.send(&alice, "k#1", &asked()).await.unwrap();
     let message = bot.fake.message_to("UALICE", "web-3");
     bot.inbox.replies.lock().unwrap().push(Reply::NotYours);
@@ -155,7 +155,7 @@ async fn whoever_presses_what_is_not_theirs_sees_no_form() {
 #[actix_web::test]
 async fn bots_edits_and_other_channels_say_nothing() {
     let bot = Bot::new();
-    bot.start();
+    bot.start_listening().await;
     let event = |change: (&str, Value)| {
         let mut event = serde_json::json!({
             "type": "message", "channel": "D1", "channel_type": "im", "user": "UALICE", "team": TEAM,
@@ -193,11 +193,7 @@ async fn bots_edits_and_other_channels_say_nothing() {
 #[actix_web::test]
 async fn connections_are_replaced_before_they_end_and_after_they_broke() {
     let bot = Bot::new();
-    bot.start();
-    let fake = bot.fake.clone();
-    tokio::task::spawn_blocking(move || fake.wait_connected(2))
-        .await
-        .unwrap();
+    bot.start_listening().await;
     while bot.slack.health().await != Health::Good {
         tokio::task::yield_now().await;
     }

@@ -61,6 +61,10 @@ pub(super) async fn accept(
     for incoming in &mut alerts {
         incoming.alert.accepted_at = now;
     }
+    let receivers: Vec<String> = alerts
+        .iter()
+        .map(|incoming| receiver(world, &incoming.alert))
+        .collect();
     let mut seen: Vec<Option<Seen>> = vec![None; alerts.len()];
     let quarantine: Vec<(String, String)> = group
         .iter_mut()
@@ -90,6 +94,7 @@ pub(super) async fn accept(
             next,
             now,
             alerts: &alerts,
+            receivers: &receivers,
             seen: &seen,
             quarantine: &quarantine,
             cursor: cursor.as_deref(),
@@ -100,7 +105,7 @@ pub(super) async fn accept(
                 counter!("securitybot_alerts_quarantined_total", "source" => source.to_string())
                     .increment(quarantine.len() as u64);
                 answer_all(group, &sizes, &alerts, &seen);
-                let alerts = queued(world, next, alerts, &seen);
+                let alerts = queued(next, alerts, receivers, &seen);
                 return Some(Done {
                     next: next + alerts.len() as u64,
                     alerts,
@@ -155,6 +160,7 @@ struct Build<'a> {
     next: u64,
     now: Timestamp,
     alerts: &'a [Incoming],
+    receivers: &'a [String],
     seen: &'a [Option<Seen>],
     quarantine: &'a [(String, String)],
     cursor: Option<&'a str>,
@@ -171,7 +177,7 @@ fn build(b: Build<'_>) -> (Write, Vec<Record>) {
                 let alert = &incoming.alert;
                 alerts.push(QueuedAlert {
                     number,
-                    receiver: receiver(b.world, alert),
+                    receiver: b.receivers[index].clone(),
                     body: serde_json::to_string(alert).expect("an alert is plain data"),
                 });
                 number += 1;
@@ -211,17 +217,20 @@ fn build(b: Build<'_>) -> (Write, Vec<Record>) {
     (Write::Accept(accept), records)
 }
 
-/// What the queue holds now, under the numbers and for the receivers that [`build`] gave.
-fn queued(world: &World, next: u64, alerts: Vec<Incoming>, seen: &[Option<Seen>]) -> Vec<Queued> {
-    let fresh = alerts
-        .into_iter()
-        .zip(seen)
-        .filter(|(_, seen)| seen.is_none());
+/// What the queue holds now, under the numbers that [`build`] gave.
+fn queued(
+    next: u64,
+    alerts: Vec<Incoming>,
+    receivers: Vec<String>,
+    seen: &[Option<Seen>],
+) -> Vec<Queued> {
+    let all = alerts.into_iter().zip(receivers).zip(seen);
+    let fresh = all.filter(|(_, seen)| seen.is_none());
     fresh
         .zip(next..)
-        .map(|((incoming, _), number)| Queued {
+        .map(|(((incoming, receiver), _), number)| Queued {
             number,
-            receiver: receiver(world, &incoming.alert),
+            receiver,
             alert: incoming.alert,
         })
         .collect()

@@ -147,8 +147,9 @@ async fn factors(store: &dyn Store, key: &AggregateKey) -> Result<Vec<String>, S
     if key.kind() != "employee" {
         return Ok(Vec::new());
     }
-    let row = store.row_in(key.partition, Collection::Factors, key.subject());
-    let row = row.await;
+    let row = store
+        .row_in(key.partition, Collection::Factors, key.subject())
+        .await;
     let body = row.map_err(text)?.map(|row| row.body);
     let factor = body.and_then(|body| {
         let body: serde_json::Value = serde_json::from_str(&body).ok()?;

@@ -31,7 +31,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     };
     let handle = server.handle();
     actix_rt::spawn(server);
-    actix_rt::spawn(heartbeat::feed_watchdog());
+    actix_rt::spawn(heartbeat::feed_watchdog(app.writers.handle()));
     actix_rt::spawn(upkeep());
     welcome(&app);
     heartbeat::tell_systemd(sd_notify::NotifyState::Ready);

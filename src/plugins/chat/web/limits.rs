@@ -9,7 +9,7 @@ use crate::core::time::Timestamp;
 /// A person never needs more; a burst covers a form, some buttons and reconnects at once.
 const PER_SECOND: f64 = 5.0;
 const BURST: f64 = 20.0;
-/// From this many on, sessions that have been still for long enough to be full again are forgotten.
+/// Above this many, sessions that have been still for long enough to be full again are forgotten.
 const MANY_SESSIONS: usize = 1_000;
 
 /// Token buckets by session.

@@ -38,7 +38,7 @@ fn views(step: &Step<Conversation>) -> Vec<CaseView> {
     step.rows
         .iter()
         .map(|row| match row {
-            RowChange::Put(row) => serde_json::from_str(&row.body).unwrap(),
+            RowChange::Put(row) | RowChange::New(row) => serde_json::from_str(&row.body).unwrap(),
             RowChange::Delete { .. } => panic!("nothing to delete"),
         })
         .collect()

@@ -31,7 +31,7 @@ fn check(tamper: impl Fn(&mut Observed)) -> Option<&'static str> {
 
 fn edit_rows(seen: &mut Observed, from: &str, to: &str) {
     for row in &mut seen.step.rows {
-        if let RowChange::Put(row) = row {
+        if let RowChange::Put(row) | RowChange::New(row) = row {
             row.body = row.body.replace(from, to);
         }
     }
@@ -96,7 +96,7 @@ fn a_snooze_that_outlives_a_denial_or_covers_more_breaks_p7() {
     let wider = |seen: &mut Observed| {
         let snooze =
             seen.step.rows.iter().any(
-                |row| matches!(row, RowChange::Put(row) if row.collection == Collection::Snoozes),
+                |row| matches!(row, RowChange::Put(row) | RowChange::New(row) if row.collection == Collection::Snoozes),
             );
         if snooze {
             edit_rows(

@@ -395,7 +395,7 @@ fn asked_once_and_no_button_lives(bot: &Bot) {
 fn no_snooze_is_longer_than_allowed(bot: &Bot) {
     let rows = bot.history.iter().flat_map(|seen| &seen.step.rows);
     for row in rows {
-        if let RowChange::Put(row) = row
+        if let RowChange::Put(row) | RowChange::New(row) = row
             && row.collection == Collection::Snoozes
         {
             let snooze: SnoozeRow = serde_json::from_str(&row.body).unwrap();

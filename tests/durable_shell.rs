@@ -193,14 +193,14 @@ fn a_row(stood: Arc<AtomicU32>) -> ByCommit {
     Arc::new(move || {
         let stood = stood.clone();
         Some(Within {
-            row: Row {
+            row: RowChange::New(Row {
                 collection: Collection::Documents,
                 id: "told".to_owned(),
                 at: START,
                 fields: Vec::new(),
                 body: "{}".to_owned(),
                 expires: None,
-            },
+            }),
             settlement: Settlement::Done(Receipt::default()),
             then: Box::new(move || {
                 stood.fetch_add(1, Ordering::SeqCst);

@@ -167,6 +167,7 @@ fn world() -> World {
             dedup: Duration::from_secs(30 * 24 * 3_600),
             public_url: "https://bot.example.com".to_owned(),
             pushes: None,
+            shared: Default::default(),
         },
         directory: Directory::new(Vec::new(), "web", &[]),
         partitions: 1,

@@ -223,7 +223,7 @@ async fn a_store_of_schema_2_is_taken_over() {
     assert_eq!((found.version, found.state.as_str()), (6, "{\"old\":1}"));
     assert_eq!((found.guard.as_str(), found.pieces), ("{}", vec![]));
     let schema: String = raw(&server, &["HGET", meta, "schema"]).await;
-    assert_eq!(schema, "3");
+    assert_eq!(schema, "4");
 }
 
 #[tokio::test]

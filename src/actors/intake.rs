@@ -38,6 +38,10 @@ use super::{Now, operations};
 const WINDOW: usize = 2_000;
 /// Alerts handed to one conversation at once.
 const MAX_DELIVERY: usize = 100;
+/// Deliveries go in rounds, so that a flood is asked in large commits, each a call of the store: after a round of several
+/// alerts the next one begins so much later. A lone alert, or a few, wait for nobody.
+const ROUND: Duration = Duration::from_millis(10);
+const SEVERAL: usize = 8;
 /// Requests accepted by one commit, and about how many alerts.
 const MAX_GROUP: usize = 256;
 const MAX_GROUP_ALERTS: usize = 300;
@@ -54,6 +58,9 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An escalation answers after its commit.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(500);
+/// Taken alerts leave the queue together: so many of them, or after so long.
+const TAKE_FROM: usize = 500;
+const TAKE_AFTER: Duration = Duration::from_millis(100);
 
 /// What every intake shares.
 pub struct IntakeEnv {
@@ -105,12 +112,18 @@ pub struct Intake {
     busy: BTreeSet<String>,
     /// With something pending and nothing under way: a flood must not look through all the others.
     ready: Vec<String>,
+    /// When the last round of several deliveries began.
+    round: Option<Instant>,
+    /// A timer will begin the next one.
+    next_round: bool,
     deliveries: Beside,
     /// Being paged about.
     unreadable: BTreeSet<u64>,
     /// Committed by their receivers, still in the store's queue.
     taken: Vec<u64>,
     taking: bool,
+    /// A timer will take.
+    takes_soon: bool,
 }
 
 impl Intake {
@@ -134,10 +147,13 @@ impl Intake {
             in_memory: 0,
             busy: BTreeSet::new(),
             ready: Vec::new(),
+            round: None,
+            next_round: false,
             deliveries: Beside::default(),
             unreadable: BTreeSet::new(),
             taken: Vec::new(),
             taking: false,
+            takes_soon: false,
         }
     }
 
@@ -355,6 +371,10 @@ impl Intake {
 
     /// At most one delivery per receiver is under way, so that its alerts stay in order.
     fn deliver(&mut self, ctx: &mut Context<Self>) {
+        if self.ready.is_empty() || self.is_in_a_round(ctx) {
+            return;
+        }
+        self.round = (self.ready.len() >= SEVERAL).then(Instant::now);
         for receiver in std::mem::take(&mut self.ready) {
             let Some(queue) = self.pending.get_mut(&receiver) else {
                 continue;
@@ -392,6 +412,18 @@ impl Intake {
         }
     }
 
+    fn is_in_a_round(&mut self, ctx: &mut Context<Self>) -> bool {
+        let since = self.round.map_or(ROUND, |began| began.elapsed());
+        if since < ROUND && !self.next_round {
+            self.next_round = true;
+            ctx.run_later(ROUND - since, |actor, ctx| {
+                actor.next_round = false;
+                actor.deliver(ctx);
+            });
+        }
+        since < ROUND
+    }
+
     fn delivered(
         &mut self,
         receiver: String,
@@ -418,13 +450,27 @@ impl Intake {
         }
         self.in_memory -= alerts.len();
         self.taken.extend(alerts.iter().map(|(number, _)| *number));
-        self.take(ctx);
+        self.take_soon(ctx);
         self.deliver(ctx);
         self.refill(ctx);
         self.accept(ctx);
     }
 
-    /// Removes taken alerts from the store's queue, many at a time and in no hurry.
+    /// There is no hurry: a commit for each alert would cost as much as accepting it.
+    fn take_soon(&mut self, ctx: &mut Context<Self>) {
+        if self.taken.len() >= TAKE_FROM {
+            return self.take(ctx);
+        }
+        if !self.takes_soon && !self.taken.is_empty() {
+            self.takes_soon = true;
+            ctx.run_later(TAKE_AFTER, |actor, ctx| {
+                actor.takes_soon = false;
+                actor.take(ctx);
+            });
+        }
+    }
+
+    /// Removes taken alerts from the store's queue.
     fn take(&mut self, ctx: &mut Context<Self>) {
         if self.taking || self.taken.is_empty() {
             return;
@@ -445,7 +491,7 @@ impl Intake {
             actor.taking = false;
             if matches!(verdict, Verdict::Committed | Verdict::Unreplicated(_)) {
                 actor.know_backlog(actor.backlog.saturating_sub(numbers.len() as u64));
-                actor.take(ctx);
+                actor.take_soon(ctx);
             } else {
                 // Taking twice is harmless.
                 actor.taken.extend(numbers);

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::core::alert::Severity;
 use crate::core::conversation::{Conversation, Effect, Outgoing};
-use crate::core::machine::{Receipt, Settlement};
+use crate::core::machine::{Receipt, RowChange, Settlement};
 use crate::core::time::Timestamp;
 use crate::messages::{Messages, Rendered};
 use crate::plugins::chat::{Chat, ChatError, Place};
@@ -349,15 +349,20 @@ impl Perform<Conversation> for ConversationEffects {
             return None;
         }
         let words = self.messages.render_for(outgoing, zone_of(order));
-        let fresh = matches!(place, Place::New { .. }) && !words.quiet;
+        let new = matches!(place, Place::New { .. });
         let (row, receipt) = self
             .chat
             .as_row(&outgoing.to, place, &words, (self.now)())?;
         let (chat, to, shown) = (self.chat.clone(), outgoing.to.clone(), row.clone());
+        let quiet = words.quiet;
         Some(Within {
-            row,
+            row: if new {
+                RowChange::New(row)
+            } else {
+                RowChange::Put(row)
+            },
             settlement: Settlement::Done(receipt),
-            then: Box::new(move || chat.show(&to, shown, fresh)),
+            then: Box::new(move || chat.show(&to, shown, new && !quiet)),
         })
     }
 

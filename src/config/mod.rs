@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::core::employee::Directory;
 use crate::core::ids::PagerName;
-use crate::core::policy::{Policy, Pushes};
+use crate::core::policy::{Policy, Pushes, SharedPolicies};
 use crate::core::world::World;
 
 pub use document::OVERRIDE_PREFIX;
@@ -91,6 +91,7 @@ impl Config {
                 pushes: self.factors.duo.as_ref().map(|duo| Pushes {
                     users: duo.users.clone(),
                 }),
+                shared: SharedPolicies::default(),
             },
             directory,
             partitions: self.store.partitions,

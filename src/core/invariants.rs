@@ -44,26 +44,24 @@ fn broken<T>(promise: &'static str, at: usize, what: impl Into<String>) -> Resul
 fn cases(step: &Step<Conversation>) -> Vec<(CaseView, String)> {
     step.rows
         .iter()
-        .filter_map(|row| match row {
-            RowChange::Put(row) if row.collection == Collection::Cases => {
-                let view = serde_json::from_str(&row.body).ok()?;
-                let key = row.fields.iter().find(|(name, _)| *name == "context")?;
-                Some((view, key.1.clone()))
-            }
-            _ => None,
+        .filter_map(RowChange::row)
+        .filter(|row| row.collection == Collection::Cases)
+        .filter_map(|row| {
+            let view = serde_json::from_str(&row.body).ok()?;
+            let key = row.fields.iter().find(|(name, _)| *name == "context")?;
+            Some((view, key.1.clone()))
         })
         .collect()
 }
 
 fn snoozes(step: &Step<Conversation>) -> impl Iterator<Item = (SnoozeRow, String)> {
-    step.rows.iter().filter_map(|row| match row {
-        RowChange::Put(row) if row.collection == Collection::Snoozes => {
+    let rows = step.rows.iter().filter_map(RowChange::row);
+    rows.filter(|row| row.collection == Collection::Snoozes)
+        .filter_map(|row| {
             let snooze = serde_json::from_str(&row.body).ok()?;
             let key = row.fields.iter().find(|(name, _)| *name == "context")?;
             Some((snooze, key.1.clone()))
-        }
-        _ => None,
-    })
+        })
 }
 
 fn has_record(step: &Step<Conversation>, case: CaseId, event: &str) -> bool {

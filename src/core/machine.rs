@@ -189,15 +189,28 @@ pub struct Guard {
 #[derive(Clone, Debug, PartialEq)]
 pub enum RowChange {
     Put(Row),
-    Delete { collection: Collection, id: String },
+    /// Of an id that no row had before: a store need not look for what it replaces.
+    New(Row),
+    Delete {
+        collection: Collection,
+        id: String,
+    },
 }
 
 impl RowChange {
     /// Which row it changes.
     pub fn target(&self) -> (Collection, &str) {
         match self {
-            Self::Put(row) => (row.collection, &row.id),
+            Self::Put(row) | Self::New(row) => (row.collection, &row.id),
             Self::Delete { collection, id } => (*collection, id),
+        }
+    }
+
+    /// The row as it stands afterwards.
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Self::Put(row) | Self::New(row) => Some(row),
+            Self::Delete { .. } => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! so a reload never changes a running question.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -171,6 +172,18 @@ pub struct Policy {
     pub public_url: String,
     /// `None`: no push factor is configured.
     pub pushes: Option<Pushes>,
+    pub shared: SharedPolicies,
+}
+
+/// All cases of a rule and severity share one [`CasePolicy`]: of no rule first, then of each, by severity.
+#[derive(Debug, Default)]
+pub struct SharedPolicies(OnceLock<Vec<[Arc<CasePolicy>; Severity::ALL.len()]>>);
+
+impl Clone for SharedPolicies {
+    /// Of a policy that may be changed next, nothing is known yet.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl CasePolicy {
@@ -193,8 +206,19 @@ impl CasePolicy {
 
 impl Policy {
     /// What a new case of this rule and alert severity lives by.
-    pub fn for_case(&self, rule: &RuleName, alert_severity: Severity) -> CasePolicy {
-        let entry = self.rules.iter().find(|r| r.matches.matches(rule.as_str()));
+    pub fn for_case(&self, rule: &RuleName, alert_severity: Severity) -> Arc<CasePolicy> {
+        let mut rules = self.rules.iter();
+        let place = rules.position(|r| r.matches.matches(rule.as_str()));
+        let place = place.map_or(0, |place| place + 1);
+        let shared = self.shared.0.get_or_init(|| {
+            let entries = std::iter::once(None).chain(self.rules.iter().map(Some));
+            let of = |entry| Severity::ALL.map(|severity| Arc::new(self.of_rule(entry, severity)));
+            entries.map(of).collect()
+        });
+        shared[place][alert_severity as usize].clone()
+    }
+
+    fn of_rule(&self, entry: Option<&Rule>, alert_severity: Severity) -> CasePolicy {
         let severity = entry.and_then(|r| r.severity).unwrap_or(alert_severity);
         let mut times = self
             .severities

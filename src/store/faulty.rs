@@ -58,11 +58,9 @@ fn kind_of(batch: &Batch) -> &'static str {
 }
 
 fn kind_of_rows(rows: &[RowChange]) -> &'static str {
-    match rows.first() {
-        Some(RowChange::Put(row)) if row.collection == Collection::ChatMessages => {
-            "store.put_rows.chat"
-        }
-        Some(RowChange::Put(row)) if row.id.starts_with("cursor/") => "store.put_rows.cursor",
+    match rows.first().and_then(RowChange::row) {
+        Some(row) if row.collection == Collection::ChatMessages => "store.put_rows.chat",
+        Some(row) if row.id.starts_with("cursor/") => "store.put_rows.cursor",
         _ => "store.put_rows.other",
     }
 }

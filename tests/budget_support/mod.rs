@@ -70,7 +70,7 @@ impl Samples {
         let rows = steps()
             .flat_map(|step| &step.rows)
             .filter_map(|row| match row {
-                RowChange::Put(row) => Some(row.clone()),
+                RowChange::Put(row) | RowChange::New(row) => Some(row.clone()),
                 RowChange::Delete { .. } => None,
             })
             .collect();

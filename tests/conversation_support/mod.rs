@@ -122,6 +122,7 @@ pub fn world(rules: Vec<Rule>) -> World {
             dedup: 720 * HOUR,
             public_url: "https://bot.example.com".to_owned(),
             pushes: None,
+            shared: Default::default(),
         },
         directory: Directory::new(["alice", "bob", "olga"].map(employee).to_vec(), "web", &[]),
         partitions: 8,
@@ -195,18 +196,22 @@ impl Bot {
         self.outbox.extend(step.effects.iter().cloned());
         for row in &step.rows {
             match row {
-                RowChange::Put(row) if row.collection == Collection::Cases => {
+                RowChange::Put(row) | RowChange::New(row)
+                    if row.collection == Collection::Cases =>
+                {
                     let view = serde_json::from_str(&row.body).unwrap();
                     self.rows.insert(row.id.clone(), view);
                 }
-                RowChange::Put(row) if row.collection == Collection::Snoozes => {
+                RowChange::Put(row) | RowChange::New(row)
+                    if row.collection == Collection::Snoozes =>
+                {
                     let snooze = serde_json::from_str(&row.body).unwrap();
                     self.snooze_rows.insert(row.id.clone(), snooze);
                 }
                 RowChange::Delete { id, .. } => {
                     self.snooze_rows.remove(id);
                 }
-                RowChange::Put(_) => {}
+                RowChange::Put(_) | RowChange::New(_) => {}
             }
         }
         let reply = step.reply.clone();

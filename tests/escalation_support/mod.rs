@@ -52,6 +52,7 @@ pub fn world(default: Ladder) -> World {
             dedup: Duration::ZERO,
             public_url: "http://127.0.0.1:8080".to_owned(),
             pushes: None,
+            shared: Default::default(),
         },
         directory: Directory::default(),
         partitions: 8,

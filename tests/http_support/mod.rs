@@ -122,6 +122,7 @@ pub fn world() -> World {
             dedup: Duration::from_secs(30 * 24 * 3600),
             public_url: "http://127.0.0.1".to_owned(),
             pushes: None,
+            shared: Default::default(),
         },
         directory: Directory::new(vec![employee("alice"), employee("oscar")], "web", &[]),
         partitions: 8,

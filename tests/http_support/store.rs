@@ -167,7 +167,7 @@ impl Store for FakeStore {
     async fn put_rows(&self, _: u16, rows: &[RowChange], _: bool) -> Result<usize, WriteError> {
         for row in rows {
             match row {
-                RowChange::Put(row) => self.put(row.clone()),
+                RowChange::Put(row) | RowChange::New(row) => self.put(row.clone()),
                 RowChange::Delete { collection, id } => {
                     self.rows.lock().unwrap().remove(&(*collection, id.clone()));
                 }

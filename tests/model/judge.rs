@@ -22,7 +22,7 @@ const CEILING_MS: i64 = 30 * 60_000;
 
 fn view(row: &RowChange) -> Option<CaseView> {
     match row {
-        RowChange::Put(row) if row.collection == Collection::Cases => {
+        RowChange::Put(row) | RowChange::New(row) if row.collection == Collection::Cases => {
             serde_json::from_str(&row.body).ok()
         }
         _ => None,
@@ -31,11 +31,11 @@ fn view(row: &RowChange) -> Option<CaseView> {
 
 pub fn keep_row(state: &mut State, row: RowChange) {
     match row {
-        RowChange::Put(row) if row.collection == Collection::Cases => {
+        RowChange::Put(row) | RowChange::New(row) if row.collection == Collection::Cases => {
             let read = |text: &str| serde_json::from_str(text).unwrap();
             state.rows.insert(row.id, Written::new(row.body, read));
         }
-        RowChange::Put(row) if row.collection == Collection::Snoozes => {
+        RowChange::Put(row) | RowChange::New(row) if row.collection == Collection::Snoozes => {
             let read = |text: &str| serde_json::from_str(text).unwrap();
             state.snoozes.insert(row.id, Written::new(row.body, read));
         }
@@ -94,7 +94,7 @@ pub fn of_commit<M: Kept>(
         }
     }
     for row in &commit.rows {
-        if let RowChange::Put(row) = row
+        if let RowChange::Put(row) | RowChange::New(row) = row
             && row.collection == Collection::Snoozes
             && !state.snoozes.contains_key(&row.id)
         {

@@ -99,15 +99,14 @@ fn damages(whole: &[u8]) -> Vec<Vec<u8>> {
     let mut damages: Vec<Vec<u8>> = [1, 3, whole.len() / 2, whole.len() - 1]
         .map(|end| whole[..end].to_vec())
         .into();
-    let packed = whole
-        .windows(6)
-        .rposition(|at| at[0] == b'4' && at[3..5] == [0, 0]);
-    let packed = packed.expect("it is packed");
-    let mut bomb = whole.to_vec();
-    bomb[packed + 1..packed + 5].fill(0xff);
+    let magic = [0x28, 0xb5, 0x2f, 0xfd];
+    let packed = whole.windows(4).rposition(|at| at == magic);
+    let frame = packed.expect("it is packed") + magic.len();
+    // A frame header of one segment with a checksum and a length of eight bytes.
+    let bomb = [&whole[..frame], &[0b1110_0100], &[0xff; 8], &whole[frame..]].concat();
     damages.push(bomb);
     let mut mangled = whole.to_vec();
-    mangled[packed + 5..].fill(0xff);
+    mangled[frame..].fill(0xff);
     damages.push(mangled);
     damages.push(b"\xff\x00\x01\n\x7f".to_vec());
     damages.push(Vec::new());

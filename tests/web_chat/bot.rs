@@ -84,6 +84,7 @@ impl Bot {
             dedup: Duration::from_secs(1),
             public_url: String::new(),
             pushes: None,
+            shared: Default::default(),
         };
         let (sender, world) = watch::channel(Arc::new(World {
             policy,

@@ -88,7 +88,7 @@ impl Store for FakeStore {
         let mut written = 0;
         for change in changes {
             match change {
-                RowChange::Put(row) => {
+                RowChange::Put(row) | RowChange::New(row) => {
                     let key = (row.collection, row.id.clone());
                     if !(if_absent && rows.contains_key(&key)) {
                         rows.insert(key, row.clone());

@@ -13,7 +13,7 @@ use metrics::counter;
 
 use crate::actors::checkpoint::{self, Encoded, Entry};
 use crate::core::ids::AggregateKey;
-use crate::core::machine::{Effect, Machine, Row, Settlement, retry_delay};
+use crate::core::machine::{Effect, Machine, RowChange, Settlement, retry_delay};
 use crate::core::world::World;
 use crate::store::Commit;
 
@@ -33,7 +33,7 @@ pub trait Perform<M: Machine>: Send + Sync + 'static {
 
 /// An effect that a commit performs.
 pub struct Within {
-    pub row: Row,
+    pub row: RowChange,
     pub settlement: Settlement,
     /// Called when the commit stands; losing it in a crash must lose nothing.
     pub then: Then,

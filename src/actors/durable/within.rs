@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use metrics::counter;
 
 use crate::actors::checkpoint::Outbox;
-use crate::core::machine::{Context, Effect, Machine, RowChange, Step};
+use crate::core::machine::{Context, Effect, Machine, Step};
 
 use super::Durable;
 use super::perform::{Order, Then, Within};
@@ -46,7 +46,7 @@ impl<M: Machine> Durable<M> {
                 effects,
                 cx.now,
             );
-            settled.rows.push(RowChange::Put(within.row));
+            settled.rows.push(within.row);
             step.and_then(settled);
             then.push(within.then);
             counter!("securitybot_effects_started_total", "effect" => order.effect.name())

@@ -3,11 +3,13 @@
 //! case: an alert that is in none would be lost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::core::alert::Alert;
 use crate::core::case::Outcome;
 use crate::core::context::ContextKey;
 use crate::core::ids::{CaseId, SourceId};
+use crate::core::machine::RowChange;
 use crate::core::policy::CasePolicy;
 use crate::core::record::{Record, Who};
 use crate::core::routing::{Facts, Route, route};
@@ -93,7 +95,7 @@ impl Turn<'_> {
         &mut self,
         alert: &Alert,
         key: ContextKey,
-        policy: CasePolicy,
+        policy: Arc<CasePolicy>,
     ) -> Option<CaseId> {
         let alike = self
             .next
@@ -134,7 +136,7 @@ impl Turn<'_> {
     }
 
     /// Each suppressed alert is a closed case of its own, and is counted at its snooze.
-    fn suppress(&mut self, alert: &Alert, key: ContextKey, policy: CasePolicy, by: CaseId) {
+    fn suppress(&mut self, alert: &Alert, key: ContextKey, policy: Arc<CasePolicy>, by: CaseId) {
         let case = Case::open(self.new_id(), alert, key, policy, self.now());
         let employee = self.next.employee().cloned();
         if let (Some(snooze), Some(employee)) = (
@@ -185,7 +187,8 @@ impl Turn<'_> {
                     .about(view.clone()),
             );
         }
-        self.rows.extend(case_row(&view, case.key.as_str()));
+        self.rows
+            .extend(case_row(&view, case.key.as_str()).map(RowChange::New));
         if let Some(urgency) = paged {
             self.births.push(case_raise(
                 &view,

@@ -1,6 +1,8 @@
 //! One case as the conversation keeps it, open or closed within the last day. It copies the policy it
 //! lives by, so that a reload never moves a running question's deadline.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::alert::{Alert, Severity};
@@ -55,7 +57,7 @@ pub struct Case {
     /// Who is asked; an answer must come from there. `None`: nobody can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<ChatIdentity>,
-    pub policy: CasePolicy,
+    pub policy: Arc<CasePolicy>,
     pub key: ContextKey,
     pub principal: Untrusted,
     pub rule: RuleName,
@@ -133,7 +135,7 @@ impl Case {
         id: CaseId,
         alert: &Alert,
         key: ContextKey,
-        policy: CasePolicy,
+        policy: Arc<CasePolicy>,
         now: Timestamp,
     ) -> Self {
         let at = alert.occurred_at.unwrap_or(alert.accepted_at);

@@ -202,7 +202,7 @@ fn fail(
     view.outcome = Some(Outcome::Failed);
     view.closed_at = Some(cx.now);
     let policy = &cx.world.policy;
-    let ladder = policy.for_case(&view.rule, view.severity).ladder;
+    let of_case = policy.for_case(&view.rule, view.severity);
     let who = view
         .employee
         .as_ref()
@@ -228,7 +228,7 @@ fn fail(
         notes: vec![ADVICE.to_owned()],
         case: Some(Box::new(page_view)),
         related: Vec::new(),
-        ladder: policy.ladder(&ladder).clone(),
+        ladder: policy.ladder(&of_case.ladder).clone(),
         url: format!(
             "{}/cases/{}",
             policy.public_url.trim_end_matches('/'),

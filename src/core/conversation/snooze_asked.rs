@@ -2,6 +2,8 @@
 //! How far it may reach is the rule's `snooze_max`, counted from the yes and read when it is asked and again
 //! when it is proved; a snooze that ended meanwhile stays ended.
 
+use std::sync::Arc;
+
 use crate::core::answer::MAX_EXPLANATION_CHARS;
 use crate::core::command::{Longer, spoken};
 use crate::core::ids::CaseId;
@@ -89,7 +91,7 @@ impl Turn<'_> {
     }
 
     /// As the operators have it now: they may have become stricter since the case was opened.
-    fn policy_of(&self, snooze: &Snooze) -> CasePolicy {
+    fn policy_of(&self, snooze: &Snooze) -> Arc<CasePolicy> {
         let policy = &self.cx.world.policy;
         policy.for_case(&snooze.rule, snooze.severity)
     }

@@ -40,6 +40,8 @@ pub struct Turn<'a> {
     /// After a question nobody answered, all waiting ones are asked at once.
     pub ask_all: bool,
     ids_made: u64,
+    /// No row has these yet.
+    made: Vec<CaseId>,
 }
 
 impl<'a> Turn<'a> {
@@ -55,6 +57,7 @@ impl<'a> Turn<'a> {
             touched: BTreeSet::new(),
             ask_all: false,
             ids_made: 0,
+            made: Vec::new(),
         }
     }
 
@@ -89,6 +92,7 @@ impl<'a> Turn<'a> {
             self.ids_made += 1;
             let reference = id.reference();
             if self.next.cases.values().all(|c| c.reference() != reference) {
+                self.made.push(id);
                 return id;
             }
         }
@@ -147,7 +151,11 @@ impl<'a> Turn<'a> {
     pub fn put_row(&mut self, id: CaseId) {
         if let Some(case) = self.next.cases.get(&id) {
             let row = case_row(&self.view(case), case.key.as_str());
-            self.rows.extend(row);
+            let change = match self.made.contains(&id) {
+                true => RowChange::New,
+                false => RowChange::Put,
+            };
+            self.rows.extend(row.map(change));
         }
     }
 
@@ -330,7 +338,7 @@ impl<'a> Turn<'a> {
 }
 
 /// The `cases` row. A case JSON that cannot be written does not exist: every field is plain data.
-pub fn case_row(view: &CaseView, key: &str) -> Option<RowChange> {
+pub fn case_row(view: &CaseView, key: &str) -> Option<Row> {
     let mut fields = vec![
         ("principal", view.principal.line(200)),
         ("rule", view.rule.to_string()),
@@ -344,12 +352,12 @@ pub fn case_row(view: &CaseView, key: &str) -> Option<RowChange> {
         fields.push(("outcome", outcome.name().to_owned()));
     }
     fields.extend(view.alerts.iter().map(|alert| ("alert", alert.id.clone())));
-    Some(RowChange::Put(Row {
+    Some(Row {
         collection: Collection::Cases,
         id: view.id.to_string(),
         at: view.opened_at,
         fields,
         body: serde_json::to_string(view).ok()?,
         expires: None,
-    }))
+    })
 }

@@ -87,6 +87,56 @@ pub(super) async fn a_new_row_replaces_the_index_entries_of_the_old_one(store: &
     assert_eq!(ids(store, all(Collection::Cases)).await, ["c1"]);
 }
 
+/// So many of one employee that stores which keep short lists in one place move them to another on the way.
+pub(super) async fn rows_that_replace_none_are_found_like_any_other(store: &dyn Store) {
+    let mut owner = Owner::new(store).await;
+    let name = |n: i64| format!("case-{n:04}");
+    let made = |n: i64, state: &str| {
+        let alert = format!("a{n}");
+        let fields = [
+            ("employee", "alice"),
+            ("state", state),
+            ("alert", &alert),
+            ("alert", &alert),
+        ];
+        row(Collection::Cases, &name(n), n, &fields)
+    };
+    let (of_a_commit, commits) = (7, 30);
+    for version in 0..commits {
+        let mut one = commit("employee/alice", version);
+        let first = of_a_commit * version.cast_signed();
+        for n in first..first + of_a_commit {
+            one.rows.push(RowChange::New(made(n, "queued")));
+        }
+        // Within its own commit it may be changed, or go again.
+        one.rows.push(RowChange::Put(made(first, "asked")));
+        one.rows.push(RowChange::Delete {
+            collection: Collection::Cases,
+            id: name(first + 1),
+        });
+        owner.write(vec![Write::Commit(one)]).await.unwrap();
+    }
+    let mut two = commit("employee/alice", commits);
+    two.rows.push(RowChange::Put(made(2, "closed")));
+    owner.write(vec![Write::Commit(two)]).await.unwrap();
+
+    let all_of_them: Vec<_> = (0..of_a_commit * commits.cast_signed())
+        .rev()
+        .filter(|n| n % of_a_commit != 1)
+        .map(name)
+        .collect();
+    let in_state = |state: &'static str| by(&[("employee", "alice"), ("state", state)]);
+    assert_eq!(ids(store, by(&[("employee", "alice")])).await, all_of_them);
+    assert_eq!(ids(store, all(Collection::Cases)).await, all_of_them);
+    assert_eq!(ids(store, in_state("closed")).await, [name(2)]);
+    assert_eq!(ids(store, in_state("asked")).await.len(), 30);
+    assert_eq!(ids(store, in_state("queued")).await.len(), 149);
+    assert_eq!(ids(store, by(&[("alert", "a9")])).await, [name(9)]);
+    assert!(ids(store, by(&[("alert", "a8")])).await.is_empty());
+    let found = store.row(Collection::Cases, &name(2)).await.unwrap();
+    assert_eq!(found, Some(made(2, "closed")));
+}
+
 pub(super) async fn pages_with_equal_times_neither_skip_nor_repeat(store: &dyn Store) {
     let rows: Vec<Row> = (0..23)
         .map(|n| {

@@ -69,6 +69,7 @@ where
         leases::a_lease_is_renewed_by_its_owner_only,
         leases::a_released_partition_is_free_and_its_old_owner_fenced,
         lists::a_new_row_replaces_the_index_entries_of_the_old_one,
+        lists::rows_that_replace_none_are_found_like_any_other,
         lists::pages_with_equal_times_neither_skip_nor_repeat,
         lists::all_filters_and_the_time_window_must_match,
         lists::lists_run_over_all_partitions,

@@ -323,8 +323,9 @@ impl Store for MemoryStore {
         let mut all = self.all();
         let mut written = 0;
         for change in rows {
-            let left_alone = matches!(change, RowChange::Put(row)
-                if if_absent && all.rows.contains_key(&(row.collection, row.id.clone())));
+            let left_alone = change.row().is_some_and(|row| {
+                if_absent && all.rows.contains_key(&(row.collection, row.id.clone()))
+            });
             if !left_alone {
                 all.change_row(partition, change);
                 written += 1;

@@ -187,7 +187,7 @@ impl All {
 
     pub(super) fn change_row(&mut self, partition: u16, change: &RowChange) {
         match change {
-            RowChange::Put(row) => {
+            RowChange::Put(row) | RowChange::New(row) => {
                 let key = (row.collection, row.id.clone());
                 self.rows.insert(key, (partition, row.clone()));
             }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use redis::Cmd;
 
 use super::expected::Expected;
-use super::{chunk, format, pack};
-use crate::core::machine::{Collection, RowChange};
+use super::{changes, chunk, format, pack};
+use crate::core::machine::RowChange;
 use crate::core::time::Timestamp;
 use crate::store::{Accept, Batch, Head, JournalRow, Write};
 
@@ -17,13 +17,13 @@ const MOST_VALUES: usize = 4_000;
 /// Marks expire in spans of this many milliseconds, as `trim.lua` knows them.
 const SPAN_MS: i64 = 1 << 20;
 
-type Values<'a> = Vec<Cow<'a, [u8]>>;
+pub(super) type Values<'a> = Vec<Cow<'a, [u8]>>;
 
-fn text(text: &str) -> Cow<'_, [u8]> {
+pub(super) fn text(text: &str) -> Cow<'_, [u8]> {
     Cow::Borrowed(text.as_bytes())
 }
 
-fn number<'a>(number: impl ToString) -> Cow<'a, [u8]> {
+pub(super) fn number<'a>(number: impl ToString) -> Cow<'a, [u8]> {
     Cow::Owned(number.to_string().into_bytes())
 }
 
@@ -34,10 +34,8 @@ pub(super) fn size(batch: &Batch) -> usize {
     let writes = batch.writes.iter().map(|write| match write {
         Write::Commit(one) => {
             let pieces = one.pieces.written.iter().map(|piece| piece.body.len());
-            let rows = one.rows.iter().map(|change| match change {
-                RowChange::Put(row) => row.body.len() + AROUND,
-                RowChange::Delete { .. } => AROUND,
-            });
+            let rows = one.rows.iter();
+            let rows = rows.map(|change| change.row().map_or(0, |row| row.body.len()) + AROUND);
             one.state.len() + pieces.sum::<usize>() + rows.sum::<usize>() + AROUND
         }
         Write::Accept(one) => {
@@ -47,8 +45,8 @@ pub(super) fn size(batch: &Batch) -> usize {
         Write::Take { numbers, .. } => 10 * numbers.len(),
     });
     let records = batch.journal.iter().map(|row| row.body.len());
-    // LZ4 halves it.
-    (writes.sum::<usize>() + records.sum::<usize>()) / 2 + AROUND
+    // Packed it is a third or less.
+    (writes.sum::<usize>() + records.sum::<usize>()) / 3 + AROUND
 }
 
 /// Appends `batch`; `after` is the journal's end after it.
@@ -82,7 +80,7 @@ pub(super) fn batch<'a>(cmd: &mut Cmd, batch: &'a Batch, expected: &Expected<'a>
         Write::Accept(one) => one.rows.iter().collect(),
         Write::Take { .. } => Vec::new(),
     });
-    self::rows(cmd, rows);
+    changes::send(cmd, rows);
     cmd.arg(format::head(after));
 }
 
@@ -116,18 +114,23 @@ fn assumptions(cmd: &mut Cmd, batch: &Batch, expected: &Expected<'_>) {
 
 /// Calls of the server that need nothing but their values, one per command and key.
 #[derive(Default)]
-struct Calls<'a> {
+pub(super) struct Calls<'a> {
     list: Vec<(&'static str, Cow<'a, str>, Values<'a>)>,
 }
 
 impl<'a> Calls<'a> {
-    fn add(&mut self, command: &'static str, key: impl Into<Cow<'a, str>>, values: Values<'a>) {
+    pub(super) fn add(
+        &mut self,
+        command: &'static str,
+        key: impl Into<Cow<'a, str>>,
+        values: Values<'a>,
+    ) {
         if !values.is_empty() {
             self.list.push((command, key.into(), values));
         }
     }
 
-    fn send(&self, cmd: &mut Cmd) {
+    pub(super) fn send(&self, cmd: &mut Cmd) {
         let calls = self.list.iter().flat_map(|(command, key, values)| {
             values
                 .chunks(MOST_VALUES)
@@ -291,37 +294,12 @@ fn cases(cmd: &mut Cmd, journal: &[JournalRow]) {
     }
 }
 
-/// Rows by collection, of each row the last change.
-fn rows<'a>(cmd: &mut Cmd, changes: impl Iterator<Item = &'a RowChange>) {
-    let mut last: HashMap<(Collection, &str), &RowChange> = HashMap::new();
-    let mut groups: BTreeMap<Collection, Vec<&str>> = BTreeMap::new();
-    for change in changes {
-        let (collection, id) = match change {
-            RowChange::Put(row) => (row.collection, row.id.as_str()),
-            RowChange::Delete { collection, id } => (*collection, id.as_str()),
-        };
-        if last.insert((collection, id), change).is_none() {
-            groups.entry(collection).or_default().push(id);
-        }
-    }
-    cmd.arg(groups.len());
-    for (collection, ids) in groups {
-        cmd.arg(collection.name()).arg(ids.len()).arg(&ids);
-        for id in ids {
-            match last.get(&(collection, id)) {
-                Some(RowChange::Put(row)) => cmd.arg(format::row(row)),
-                _ => cmd.arg(""),
-            };
-        }
-    }
-}
-
 /// Changes outside any commit, for `put.lua`: they see each other in order.
 pub(super) fn puts(cmd: &mut Cmd, changes: &[RowChange], if_absent: bool) {
     cmd.arg(changes.len());
     for change in changes {
         match change {
-            RowChange::Put(row) => {
+            RowChange::Put(row) | RowChange::New(row) => {
                 let what = if if_absent { "A" } else { "P" };
                 cmd.arg(what).arg(row.collection.name()).arg(&row.id);
                 cmd.arg(format::row(row));

@@ -164,6 +164,19 @@ pub(super) fn entry(field: &str, value: &str) -> String {
     format!("{kind}{field}={}", escaped(value))
 }
 
+/// Whether its rows stand in a sorted set of its own.
+pub(super) fn is_direct(entry: &str) -> bool {
+    entry.starts_with('!')
+}
+
+/// Appends a reference to a row, as `index.lua` reads it: its length, `:`, the row's time, a space, the row's id.
+pub(super) fn refer(at: i64, id: &str, into: &mut String) {
+    let reference = format!("{at} {id}");
+    into.push_str(&reference.len().to_string());
+    into.push(':');
+    into.push_str(&reference);
+}
+
 /// What would end a part or a head stands as \2 and a letter.
 fn escaped(value: &str) -> Cow<'_, str> {
     if !value.contains(['\x01', '\x02', '\n']) {

@@ -45,6 +45,7 @@
 
 mod address;
 mod batch;
+mod changes;
 mod chunk;
 mod expected;
 mod format;

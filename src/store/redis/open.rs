@@ -7,9 +7,9 @@ use super::{RedisOptions, RedisStore};
 use crate::store::{StoreError, shape};
 
 /// Raised when keys or values change their form.
-const SCHEMA: u64 = 3;
+const SCHEMA: u64 = 4;
 /// What it holds is read as it is; only an earlier securitybot could not read what is written from now on.
-const UPGRADED: u64 = 2;
+const UPGRADED: [u64; 2] = [2, 3];
 
 /// The store's own key.
 fn meta(options: &RedisOptions) -> String {
@@ -62,7 +62,7 @@ impl RedisStore {
         get.arg(&key).arg("partitions").arg("schema");
         let (found, schema): (String, u64) =
             self.writes.call(&get).await.map_err(CallError::on_read)?;
-        if schema == UPGRADED {
+        if UPGRADED.contains(&schema) {
             let mut set = redis::cmd("HSET");
             set.arg(&key).arg("schema").arg(SCHEMA);
             let _: i64 = self.writes.call(&set).await.map_err(CallError::on_read)?;

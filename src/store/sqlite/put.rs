@@ -48,6 +48,7 @@ pub(super) fn apply(
     for change in changes {
         match change {
             RowChange::Put(row) => put(tx, partition, row)?,
+            RowChange::New(row) => add(tx, partition, row)?,
             RowChange::Delete { collection, id } => {
                 delete(tx, collection.name(), id)?;
             }
@@ -65,8 +66,8 @@ pub(super) fn put_all(
 ) -> Result<usize, Stop> {
     let mut written = 0;
     for change in changes {
-        let left_alone = match change {
-            RowChange::Put(row) if if_absent => tx
+        let left_alone = match change.row() {
+            Some(row) if if_absent => tx
                 .prepare_cached("SELECT 1 FROM rows WHERE collection = ?1 AND key = ?2")?
                 .exists(params![row.collection.name(), row.id])?,
             _ => false,
@@ -110,22 +111,51 @@ fn put(tx: &Transaction<'_>, partition: u16, row: &Row) -> rusqlite::Result<()> 
             old.into_iter().filter(stays).collect()
         }
         None => {
-            tx.prepare_cached(
-                "INSERT INTO rows(partition, collection, key, at, fields, body, expires)
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                partition, collection, row.id, at, fields, row.body, expires
-            ])?;
+            insert(tx, partition, row)?;
             Vec::new()
         }
     };
-    let mut index = tx.prepare_cached(
+    index(tx, row, |entry| !kept.contains(entry))
+}
+
+/// A row that is new, as far as the caller knows: then nothing has to be looked up.
+fn add(tx: &Transaction<'_>, partition: u16, row: &Row) -> rusqlite::Result<()> {
+    match insert(tx, partition, row)? {
+        0 => put(tx, partition, row),
+        _ => index(tx, row, |_| true),
+    }
+}
+
+/// How many were written: none when there is one of this id.
+fn insert(tx: &Transaction<'_>, partition: u16, row: &Row) -> rusqlite::Result<usize> {
+    tx.prepare_cached(
+        "INSERT INTO rows(partition, collection, key, at, fields, body, expires)
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![
+        partition,
+        row.collection.name(),
+        row.id,
+        row.at.as_millis(),
+        lists::encode_fields(&row.fields),
+        row.body,
+        row.expires.map(Timestamp::as_millis)
+    ])
+}
+
+/// Enters the row where those of its fields find it that are `wanted`.
+fn index(
+    tx: &Transaction<'_>,
+    row: &Row,
+    wanted: impl Fn(&(&'static str, String)) -> bool,
+) -> rusqlite::Result<()> {
+    let mut entry = tx.prepare_cached(
         "INSERT INTO row_index(collection, field, value, at, key) VALUES(?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO NOTHING",
     )?;
-    for (field, value) in row.fields.iter().filter(|entry| !kept.contains(entry)) {
-        index.execute(params![collection, field, value, at, row.id])?;
+    let (collection, at) = (row.collection.name(), row.at.as_millis());
+    for (field, value) in row.fields.iter().filter(|entry| wanted(entry)) {
+        entry.execute(params![collection, field, value, at, row.id])?;
     }
     Ok(())
 }

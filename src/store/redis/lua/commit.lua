@@ -56,20 +56,27 @@ if count() == 1 then
   redis.call('HSET', P .. 'j', first, chunk)
   redis.call('ZADD', P .. 'jf', first, first)
 end
-for _ = 1, count() do
-  local command, key, size = arg(), P .. arg(), count()
-  redis.call(command, key, unpack(ARGV, cursor + 1, cursor + size))
-  cursor = cursor + size
-end
+carry_out()
 flush('HSET', renewed)
 -- Where the lowest number of a queue can be: what was taken is not looked at again.
 for _ = 1, count() do
   local source = arg()
   local queue, low = P .. 'q:' .. source, tonumber(redis.call('HGET', P .. 'low', source) or '1')
   local last = tonumber(redis.call('HGET', P .. 'next', source) or '1') - 1
-  last = math.min(last, low + 1000)
-  while low <= last and redis.call('HEXISTS', queue, string.format('%.0f', low)) == 0 do
-    low = low + 1
+  last = math.min(last, low + 2000)
+  local waits = false
+  while low <= last and not waits do
+    local numbers = {}
+    for number = low, math.min(last, low + 99) do
+      numbers[#numbers + 1] = string.format('%.0f', number)
+    end
+    for _, value in ipairs(hmget(queue, numbers)) do
+      if value then
+        waits = true
+        break
+      end
+      low = low + 1
+    end
   end
   redis.call('HSET', P .. 'low', source, string.format('%.0f', low))
 end
@@ -82,6 +89,12 @@ if #cases > 0 then
   end
   call('HSET', P .. 't', seqs)
 end
+-- New rows: their times, what finds them, then they themselves.
+carry_out()
+for _ = 1, count() do
+  add_small(arg())
+end
+carry_out()
 local groups = {}
 for _ = 1, count() do
   local collection = arg()

@@ -86,3 +86,11 @@ local function hmget_next(key, n)
   cursor = cursor + n
   return redis.call('HMGET', key, unpack(ARGV, from, cursor))
 end
+-- Calls that were worked out by the caller: command, key, how many values, these.
+local function carry_out()
+  for _ = 1, count() do
+    local command, key, size = arg(), P .. arg(), count()
+    redis.call(command, key, unpack(ARGV, cursor + 1, cursor + size))
+    cursor = cursor + size
+  end
+end

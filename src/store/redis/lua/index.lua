@@ -110,6 +110,37 @@ local function change_small(collection, added, removed)
   call('HDEL', small, hdel)
 end
 
+-- References to new rows: entries, then what each is given. Most begin a list or go on with a short one.
+local function add_small(collection)
+  local small, size, first = P .. 'x:' .. collection, count(), cursor + 1
+  local stored, hset, added = hmget_next(small, size), {}, {}
+  for i = 1, size do
+    local entry, text, value = ARGV[first + i - 1], arg(), stored[i]
+    local simple = value ~= 'Z'
+    if simple and value then
+      simple = #value + #text <= SMALL
+      -- Half a commit may have left it there.
+      for _, pair in ipairs(simple and references(text) or {}) do
+        simple = simple and not string.find(value, pair[2], 1, true)
+      end
+      text = simple and value .. text or text
+    end
+    if simple and #text <= SMALL then
+      hset[#hset + 1] = entry
+      hset[#hset + 1] = text
+    else
+      added[entry] = {}
+      for _, pair in ipairs(references(text)) do
+        push_pair(added, entry, pair[1], pair[2])
+      end
+    end
+  end
+  call('HSET', small, hset)
+  if next(added) then
+    change_small(collection, added, {})
+  end
+end
+
 -- Notes a row's next value, or false to delete it, for `change_rows`; the last one counts. By collection:
 -- `ids` in order, `rows` by id.
 local function change(groups, collection, id, value)

@@ -26,8 +26,8 @@ fn alike_alerts_fold_into_the_open_question_in_place() {
     assert_eq!(view.evidence.len(), 20);
     assert_eq!(
         (
-            view.evidence[9].alert.id.as_str(),
-            view.evidence[19].alert.id.as_str()
+            view.evidence[9].alert.id.as_ref(),
+            view.evidence[19].alert.id.as_ref()
         ),
         ("a10", "a31")
     );
@@ -46,7 +46,7 @@ fn a_number_is_taken_once() {
     let mut bot = Bot::new();
     bot.ask("sudo", "web-3");
     let mut alert = bot.alert("sudo", "web-3");
-    alert.id = "again".to_owned();
+    alert.id = "again".into();
     bot.step(Event::AlertsArrived {
         source: SourceId::from("local"),
         alerts: [(2, alert.clone())].into(),
@@ -300,7 +300,7 @@ fn a_resolved_alert_is_noted_and_withdraws_only_where_the_rule_says_so() {
     for (rule, id) in [("flaky", "a1"), ("sudo", "a2")] {
         let mut over = bot.alert(rule, "web-3");
         over.resolved = true;
-        over.id = id.to_owned();
+        over.id = id.into();
         bot.arrive(over);
     }
     assert_eq!(bot.outcome(flaky), Some(Outcome::Closed));

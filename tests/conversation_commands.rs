@@ -150,13 +150,13 @@ fn the_operators_cap_of_now_counts_when_it_is_proved() {
     let (mut bot, case) = snoozed();
     let before = row(&bot, case);
     bot.type_text("snooze 2h");
-    bot.world.policy.rules[0].snooze_max = Some(5 * HOUR);
+    bot.reload(|policy| policy.rules[0].snooze_max = Some(5 * HOUR));
     bot.submit_request("", Some(101));
     assert_eq!(row(&bot, case).until, before.from.after(5 * HOUR));
 
-    bot.world.policy.rules[0].snooze_max = Some(10 * HOUR);
+    bot.reload(|policy| policy.rules[0].snooze_max = Some(10 * HOUR));
     bot.type_text("snooze 2h");
-    bot.world.policy.rules[0].snooze = Some(Duration::ZERO);
+    bot.reload(|policy| policy.rules[0].snooze = Some(Duration::ZERO));
     let reply = bot.submit_request("", Some(102));
     assert!(matches!(reply, Reply::NoLongerApplies { .. }), "{reply:?}");
     assert_eq!(row(&bot, case).until, before.from.after(5 * HOUR));
@@ -206,7 +206,7 @@ fn no_snooze_no_length_and_no_factor_are_said() {
     verified(&mut bot, "web-1", 100);
     bot.type_text("snooze");
     assert_eq!(said(&bot).0, SnoozeStep::HowLong);
-    bot.world.policy.rules[0].factor = Some(Factor::Duo);
+    bot.reload(|policy| policy.rules[0].factor = Some(Factor::Duo));
     bot.type_text("snooze 2h");
     assert_eq!(said(&bot).0, SnoozeStep::NoCode);
     assert!(bot.request().is_none(), "there is nothing to confirm");

@@ -73,7 +73,7 @@ fn poison_alerts_become_failed_cases_and_their_numbers_are_taken() {
     bot.verify(case);
     let alert = |id: &str| {
         let mut alert = bot.alert("sudo", "web-9");
-        alert.id = id.to_owned();
+        alert.id = id.into();
         alert
     };
     let poison = Event::AlertsArrived {
@@ -84,7 +84,7 @@ fn poison_alerts_become_failed_cases_and_their_numbers_are_taken() {
     let ended = views(&step);
     let ids: Vec<_> = ended
         .iter()
-        .map(|view| view.alerts[0].id.as_str())
+        .map(|view| view.alerts[0].id.as_ref())
         .collect();
     assert_eq!((ids, step.births.len()), (vec!["a2", "a3"], 2));
     assert_eq!(step.next.guard().taken.get("local"), Some(&3));

@@ -24,7 +24,7 @@ fn history() -> Bot {
 fn check(tamper: impl Fn(&mut Observed)) -> Option<&'static str> {
     let mut bot = history();
     bot.history.iter_mut().for_each(tamper);
-    invariants::all(&bot.history, &bot.world.directory, true)
+    invariants::all(&bot.history, &bot.world, true)
         .err()
         .map(|violation| violation.promise)
 }

@@ -6,6 +6,7 @@ mod conversation_support;
 use conversation_support::{Bot, HOUR, MINUTE, rule};
 use securitybot::core::alert::Severity;
 use securitybot::core::case::Outcome;
+use securitybot::core::context::Words;
 use securitybot::core::conversation::event::Enroller;
 use securitybot::core::conversation::{Answer, Content, Effect, Event, Proof, Reply};
 use securitybot::core::machine::{Collection, Machine, RowChange};
@@ -203,7 +204,7 @@ fn critical_and_contextless_yes_make_no_snooze() {
     let case = bot.ask_at("sudo", "web-3", Severity::Critical);
     bot.verify(case);
     let mut alert = bot.alert("sudo", "web-3");
-    alert.context.clear();
+    alert.context = Words::default();
     bot.arrive(alert);
     let bare = bot
         .rows

@@ -228,7 +228,7 @@ fn a_rule_can_demand_one_factor() {
     assert!(bot.phone.is_empty());
 
     let mut bot = phone_only();
-    bot.world.policy.rules = vec![demanding(Factor::Totp)];
+    bot.reload(|policy| policy.rules = vec![demanding(Factor::Totp)]);
     let case = asked_yes(&mut bot);
     assert_eq!(bot.outcome(case), Some(Outcome::Unverifiable));
 }

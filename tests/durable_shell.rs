@@ -249,7 +249,7 @@ async fn what_a_commit_cannot_perform_is_performed_as_usual() {
 fn alert(id: &str) -> Alert {
     Alert {
         source: SourceId::from("local"),
-        id: id.to_owned(),
+        id: id.into(),
         principal: Untrusted::from("alice"),
         rule: "sudo".into(),
         title: Untrusted::from("sudo on web-3"),
@@ -320,6 +320,7 @@ async fn broken_conversation(store: &MemoryStore, world: &World) -> AggregateKey
         guard: "{\"tak".to_owned(),
         pieces: securitybot::store::PieceChanges::default(),
         due: None,
+        due_stands: false,
         rows,
         births: Vec::new(),
     };
@@ -378,7 +379,9 @@ async fn with_an_unreadable_guard_no_alert_is_taken_twice_and_no_snooze_is_liste
         .map(|row| serde_json::from_str(&row.body).unwrap())
         .collect();
     let of = |id: &str| -> Vec<&str> {
-        let with = cases.iter().filter(|c| c.alerts.iter().any(|a| a.id == id));
+        let with = cases
+            .iter()
+            .filter(|c| c.alerts.iter().any(|a| *a.id == *id));
         with.map(|case| case.outcome.map_or("open", |o| o.name()))
             .collect()
     };

@@ -13,7 +13,7 @@ fn a_page_says_who_what_answer_evidence_and_what_to_do_next() {
     let mut run = Run::new(ladder(vec![level(0, &["log"], 15)]));
     let alert = AlertRef {
         source: "local".into(),
-        id: "a1".to_owned(),
+        id: "a1".into(),
         occurred_at: None,
     };
     let case = CaseView {

@@ -163,7 +163,7 @@ fn incoming(nth: usize) -> Incoming {
     Incoming {
         alert: Alert {
             source: SourceId::new("hook"),
-            id: format!("a{nth}"),
+            id: format!("a{nth}").into(),
             principal: Untrusted::from(format!("p{nth}").as_str()),
             rule: "sudo".into(),
             title: Untrusted::from("sudo on web-3"),

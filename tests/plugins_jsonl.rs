@@ -99,7 +99,7 @@ fn ids(polled: &Polled) -> Vec<String> {
     polled
         .alerts
         .iter()
-        .map(|one| one.alert.id.clone())
+        .map(|one| one.alert.id.to_string())
         .collect()
 }
 

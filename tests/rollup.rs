@@ -34,7 +34,7 @@ fn case(nth: u64, rule: &str) -> CaseView {
         outcome: None,
         alerts: vec![AlertRef {
             source: "local".into(),
-            id: format!("alert-{nth:04}"),
+            id: format!("alert-{nth:04}").into(),
             occurred_at: None,
         }],
         count: 1,

@@ -318,6 +318,7 @@ impl Pair<'_> {
                     guard: format!("guard {}", self.now),
                     pieces: numbers.change(*written, *freed, self.now),
                     due: due.map(at),
+                    due_stands: false,
                     rows: rows.iter().map(change).collect(),
                     key,
                 })

@@ -72,6 +72,7 @@ fn batch(epoch: u64, head: &Head) -> (Batch, Head) {
             guard: "{}".to_owned(),
             pieces: securitybot::store::PieceChanges::default(),
             due: None,
+            due_stands: false,
             rows: Vec::new(),
             births: Vec::new(),
         })],

@@ -172,6 +172,7 @@ fn batch(epoch: u64, name: &str) -> Batch {
         guard: "{}".to_owned(),
         pieces: securitybot::store::PieceChanges::default(),
         due: None,
+        due_stands: false,
         rows: Vec::new(),
         births: Vec::new(),
     };

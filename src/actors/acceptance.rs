@@ -281,7 +281,7 @@ fn mark(incoming: &Incoming, now: Timestamp, dedup: Duration) -> Mark {
         body: hex::encode(Sha256::digest(incoming.canonical.as_bytes())),
         expires: now.after(incoming.mark_for.unwrap_or(dedup)),
         renew: false,
-        alert: id.clone(),
+        alert: id.to_string(),
     }
 }
 

@@ -112,9 +112,7 @@ pub struct Intake {
     busy: BTreeSet<String>,
     /// With something pending and nothing under way: a flood must not look through all the others.
     ready: Vec<String>,
-    /// When the last round of several deliveries began.
-    round: Option<Instant>,
-    /// A timer will begin the next one.
+    /// A timer will begin the next round of deliveries.
     next_round: bool,
     deliveries: Beside,
     /// Being paged about.
@@ -147,7 +145,6 @@ impl Intake {
             in_memory: 0,
             busy: BTreeSet::new(),
             ready: Vec::new(),
-            round: None,
             next_round: false,
             deliveries: Beside::default(),
             unreadable: BTreeSet::new(),
@@ -371,10 +368,16 @@ impl Intake {
 
     /// At most one delivery per receiver is under way, so that its alerts stay in order.
     fn deliver(&mut self, ctx: &mut Context<Self>) {
-        if self.ready.is_empty() || self.is_in_a_round(ctx) {
+        if self.next_round {
             return;
         }
-        self.round = (self.ready.len() >= SEVERAL).then(Instant::now);
+        if self.ready.len() >= SEVERAL {
+            self.next_round = true;
+            ctx.run_later(ROUND, |actor, ctx| {
+                actor.next_round = false;
+                actor.deliver(ctx);
+            });
+        }
         for receiver in std::mem::take(&mut self.ready) {
             let Some(queue) = self.pending.get_mut(&receiver) else {
                 continue;
@@ -410,18 +413,6 @@ impl Intake {
                     actor.delivered(receiver, alerts, problem, ctx);
                 });
         }
-    }
-
-    fn is_in_a_round(&mut self, ctx: &mut Context<Self>) -> bool {
-        let since = self.round.map_or(ROUND, |began| began.elapsed());
-        if since < ROUND && !self.next_round {
-            self.next_round = true;
-            ctx.run_later(ROUND - since, |actor, ctx| {
-                actor.next_round = false;
-                actor.deliver(ctx);
-            });
-        }
-        since < ROUND
     }
 
     fn delivered(
@@ -580,9 +571,9 @@ impl Handler<Stop> for Intake {
 }
 
 /// What the same request says about an alert that stands already.
-pub(super) fn verdict(id: &str, seen: Option<Seen>) -> AlertVerdict {
+pub(super) fn verdict(id: &Arc<str>, seen: Option<Seen>) -> AlertVerdict {
     AlertVerdict {
-        id: id.to_owned(),
+        id: id.clone(),
         seen,
     }
 }

@@ -44,7 +44,7 @@ pub struct Accepted {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertVerdict {
-    pub id: String,
+    pub id: Arc<str>,
     /// `None`: accepted now. `Some`: seen before, with the same or with another body.
     pub seen: Option<Seen>,
 }

@@ -132,7 +132,7 @@ async fn taken_from(
 }
 
 async fn has_case(store: &dyn Store, alert: &Alert) -> Result<bool, String> {
-    let fields = vec![("alert", alert.id.clone())];
+    let fields = vec![("alert", alert.id.to_string())];
     let rows = rows(store, Collection::Cases, fields).await?;
     Ok(rows.iter().any(|row| {
         serde_json::from_str::<CaseView>(&row.body).is_ok_and(|case| {

@@ -1,5 +1,7 @@
 //! One finding of a monitoring system, as every source hands it over.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::context::Words;
@@ -47,7 +49,7 @@ pub const MAX_FIELD_BYTES: usize = 16 * 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     pub source: SourceId,
-    pub id: String,
+    pub id: Arc<str>,
     /// Who did it, in the producer's words.
     pub principal: Untrusted,
     pub rule: RuleName,

@@ -1,10 +1,13 @@
 //! A case as the outside sees it: the JSON of the API, of pages, records and the `cases` rows.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::alert::Severity;
 use super::context::Words;
 use super::ids::{CaseId, EmployeeId, OperatorName, RuleName, SourceId};
+use super::machine::{Collection, Row};
 use super::text::Untrusted;
 use super::time::{Timestamp, rfc3339};
 
@@ -108,7 +111,7 @@ impl CaseState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertRef {
     pub source: SourceId,
-    pub id: String,
+    pub id: Arc<str>,
     #[serde(with = "rfc3339::option")]
     pub occurred_at: Option<Timestamp>,
 }
@@ -157,6 +160,35 @@ pub struct CaseView {
     pub escalation: Option<EscalationView>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+}
+
+impl CaseView {
+    /// Its row. `None` does not happen: all of it is plain data.
+    pub fn row(&self) -> Option<Row> {
+        let mut fields = Vec::with_capacity(4 + self.alerts.len());
+        fields.push(match &self.employee {
+            Some(employee) => ("employee", employee.to_string()),
+            None => ("principal", self.principal.line(200)),
+        });
+        fields.push(("rule", self.rule.to_string()));
+        fields.push(("state", self.state.name().to_owned()));
+        if let Some(outcome) = self.outcome {
+            fields.push(("outcome", outcome.name().to_owned()));
+        }
+        fields.extend(
+            self.alerts
+                .iter()
+                .map(|alert| ("alert", alert.id.to_string())),
+        );
+        Some(Row {
+            collection: Collection::Cases,
+            id: self.id.to_string(),
+            at: self.opened_at,
+            fields,
+            body: serde_json::to_string(self).ok()?,
+            expires: None,
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

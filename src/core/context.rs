@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
@@ -13,8 +15,30 @@ use super::ids::RuleName;
 use super::text::Untrusted;
 
 /// What an alert is about, by name: host, source address, command. There are few, so a sorted list holds them in a tenth
-/// of a tree's memory.
-pub type Words = LiteMap<String, Untrusted>;
+/// of a tree's memory; shared, because an alert's are its case's and its records' too.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Words(Arc<LiteMap<String, Untrusted>>);
+
+impl Deref for Words {
+    type Target = LiteMap<String, Untrusted>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl From<LiteMap<String, Untrusted>> for Words {
+    fn from(words: LiteMap<String, Untrusted>) -> Self {
+        Self(Arc::new(words))
+    }
+}
+
+impl FromIterator<(String, Untrusted)> for Words {
+    fn from_iter<T: IntoIterator<Item = (String, Untrusted)>>(words: T) -> Self {
+        LiteMap::from_iter(words).into()
+    }
+}
 
 /// Hex SHA-256 over the rule and the canonical JSON of its context words.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Identifiers as types of their own, so that a case id can never be passed where an employee is meant.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,11 +15,11 @@ macro_rules! name_type {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
-            pub fn new(name: impl Into<String>) -> Self {
-                Self(name.into().into_boxed_str())
+            pub fn new(name: impl Into<Arc<str>>) -> Self {
+                Self(name.into())
             }
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -2,16 +2,20 @@
 //! simulations. Each looks at what left the machine (rows, records, pages), never at its own word.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::case::{CaseView, Outcome};
+use super::context::ContextKey;
 use super::conversation::{
     Conversation, Effect, Event, Inbound, Proof, PushVerdict, SnoozeRow, Tick,
 };
 use super::employee::Directory;
-use super::ids::CaseId;
+use super::ids::{CaseId, SourceId};
 use super::machine::{Collection, RowChange, Settlement, Step};
+use super::policy::Policy;
 use super::record::{Record, Who};
 use super::time::Timestamp;
+use super::world::World;
 
 /// One committed step: what happened, when, and what came of it.
 #[derive(Clone, Debug)]
@@ -40,18 +44,11 @@ fn broken<T>(promise: &'static str, at: usize, what: impl Into<String>) -> Resul
     })
 }
 
-/// The case rows that a step wrote, with their context key.
-fn cases(step: &Step<Conversation>) -> Vec<(CaseView, String)> {
-    step.rows
-        .iter()
-        .filter_map(RowChange::row)
-        .filter(|row| row.collection == Collection::Cases)
-        .filter_map(|row| {
-            let view = serde_json::from_str(&row.body).ok()?;
-            let key = row.fields.iter().find(|(name, _)| *name == "context")?;
-            Some((view, key.1.clone()))
-        })
-        .collect()
+/// The case rows that a step wrote.
+fn cases(step: &Step<Conversation>) -> impl Iterator<Item = CaseView> {
+    let rows = step.rows.iter().filter_map(RowChange::row);
+    rows.filter(|row| row.collection == Collection::Cases)
+        .filter_map(|row| serde_json::from_str(&row.body).ok())
 }
 
 fn snoozes(step: &Step<Conversation>) -> impl Iterator<Item = (SnoozeRow, String)> {
@@ -84,12 +81,12 @@ fn inbound(event: &Event) -> Option<&Inbound> {
 /// `finished` every case must have one.
 pub fn every_alert_has_one_final_outcome(history: &[Observed], finished: bool) -> Verdict {
     const P2: &str = "P2";
-    let mut case_of: BTreeMap<(String, String), CaseId> = BTreeMap::new();
+    let mut case_of: BTreeMap<(SourceId, Arc<str>), CaseId> = BTreeMap::new();
     let mut outcome_of: BTreeMap<CaseId, Option<Outcome>> = BTreeMap::new();
     for (at, seen) in history.iter().enumerate() {
-        for (view, _) in cases(&seen.step) {
+        for view in cases(&seen.step) {
             for alert in &view.alerts {
-                let key = (alert.source.to_string(), alert.id.clone());
+                let key = (alert.source.clone(), alert.id.clone());
                 if *case_of.entry(key).or_insert(view.id) != view.id {
                     return broken(P2, at, format!("alert {} is in two cases", alert.id));
                 }
@@ -102,7 +99,7 @@ pub fn every_alert_has_one_final_outcome(history: &[Observed], finished: bool) -
         }
         if let Event::AlertsArrived { source, alerts } = &seen.event {
             let lost = alerts.iter().find(|(_, alert)| {
-                let key = (source.to_string(), alert.id.clone());
+                let key = (source.clone(), alert.id.clone());
                 !alert.resolved && !case_of.contains_key(&key)
             });
             if let Some((_, alert)) = lost {
@@ -126,7 +123,7 @@ pub fn nothing_fails_open(history: &[Observed]) -> Verdict {
     const P3: &str = "P3";
     let mut ended = BTreeMap::new();
     for (at, seen) in history.iter().enumerate() {
-        for (view, _) in cases(&seen.step) {
+        for view in cases(&seen.step) {
             let Some(outcome) = view.outcome else {
                 continue;
             };
@@ -193,7 +190,7 @@ pub fn nobody_answers_for_somebody_else(history: &[Observed], directory: &Direct
             }
         }
         let push = pushed(&seen.event).and_then(|challenge| pushes.remove(&challenge));
-        for (view, _) in cases(&seen.step) {
+        for view in cases(&seen.step) {
             let Some(outcome) = view.outcome else {
                 continue;
             };
@@ -292,12 +289,17 @@ fn pushed(event: &Event) -> Option<CaseId> {
 
 /// P7: a snooze begins only with a verified yes of the same commit, for the same employee, rule and
 /// context; it is lengthened only by a code, while it stands, and stays the same snooze; it ends; a denial in its context ends it in the same commit; it hides only what came after it.
-pub fn only_a_verified_yes_snoozes(history: &[Observed]) -> Verdict {
+pub fn only_a_verified_yes_snoozes(history: &[Observed], policy: &Policy) -> Verdict {
     const P7: &str = "P7";
     let mut standing: BTreeMap<String, (SnoozeRow, String)> = BTreeMap::new();
     let mut ended = BTreeSet::new();
     for (at, seen) in history.iter().enumerate() {
-        let written = cases(&seen.step);
+        let context = |view: CaseView| {
+            let keys = &policy.for_case(&view.rule, view.severity).context_keys;
+            let key = ContextKey::new(&view.rule, keys, &view.context);
+            (view, key.as_str().to_owned())
+        };
+        let written: Vec<_> = cases(&seen.step).map(context).collect();
         for row in &seen.step.rows {
             if let RowChange::Delete { collection, id } = row
                 && *collection == Collection::Snoozes
@@ -382,9 +384,9 @@ fn accepted_at(event: &Event, view: &CaseView) -> Option<Timestamp> {
 }
 
 /// All of them.
-pub fn all(history: &[Observed], directory: &Directory, finished: bool) -> Verdict {
+pub fn all(history: &[Observed], world: &World, finished: bool) -> Verdict {
     every_alert_has_one_final_outcome(history, finished)?;
     nothing_fails_open(history)?;
-    nobody_answers_for_somebody_else(history, directory)?;
-    only_a_verified_yes_snoozes(history)
+    nobody_answers_for_somebody_else(history, &world.directory)?;
+    only_a_verified_yes_snoozes(history, &world.policy)
 }

@@ -218,7 +218,7 @@ impl RowChange {
 /// What kinds of rows there are. Each is listed newest first by `at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Collection {
-    /// Body: [`CaseView`]. Fields: `employee`, `rule`, `outcome`, `state`, `alert`, `context`.
+    /// Body: [`CaseView`]. Fields: `employee`, or `principal` where nobody goes by it; `rule`, `outcome`, `state`, `alert`.
     Cases,
     /// Body: `escalation::EscalationRow`. Fields: `state`.
     Escalations,

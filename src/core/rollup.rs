@@ -155,7 +155,7 @@ impl Figures {
             .entry(Outcome::Snoozed)
             .or_default()
             .insert(case.id);
-        let ids = case.alerts.iter().map(|alert| alert.id.clone());
+        let ids = case.alerts.iter().map(|alert| alert.id.to_string());
         self.suppressed.extend(ids);
         while self.suppressed.len() > SUPPRESSED_LISTED {
             self.suppressed.pop_last();

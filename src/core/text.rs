@@ -4,16 +4,18 @@
 //! could forge lines or reorder text; every chat, page and template then escapes for its own syntax.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Text of unknown origin and content. `Debug` shows its length only, so that it stays out of logs.
+/// Text of unknown origin and content, shared by whoever keeps it: an alert, its case, the case's evidence, records.
+/// `Debug` shows its length only, so that it stays out of logs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Untrusted(String);
+pub struct Untrusted(Arc<str>);
 
 impl Untrusted {
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
@@ -46,7 +48,7 @@ impl Untrusted {
         while !self.0.is_char_boundary(end) {
             end -= 1;
         }
-        Self(format!("{}…", &self.0[..end]))
+        Self(format!("{}…", &self.0[..end]).into())
     }
 }
 
@@ -58,7 +60,7 @@ impl fmt::Debug for Untrusted {
 
 impl From<&str> for Untrusted {
     fn from(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.into())
     }
 }
 

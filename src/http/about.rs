@@ -76,7 +76,7 @@ fn quiet(http: &Http, snooze: SnoozeRow) -> Quiet {
     let policy = http.world().policy.for_case(&rule, snooze.severity);
     Quiet {
         rule: Untrusted::new(snooze.rule).line(RULE_CHARS),
-        context: policy.shown(&snooze.context),
+        context: policy.shown(snooze.context.iter()),
         until: snooze.until,
     }
 }

@@ -152,7 +152,10 @@ pub async fn replay(
     };
     http.store.put_rows(partition, &[gone], false).await?;
     tracing::info!(quarantined = id, %operator, source = %source.id, "a quarantined payload was replayed");
-    Ok(accepted.into_iter().map(|verdict| verdict.id).collect())
+    Ok(accepted
+        .into_iter()
+        .map(|verdict| verdict.id.to_string())
+        .collect())
 }
 
 /// The conversation that carries a case, whether or not the directory still knows the employee.

@@ -1,9 +1,11 @@
 //! Alerts in. What is answered 2xx is durable (promise P1); everything else is a status that tells the
 //! producer whether to send it again, change it, or stop.
 
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::actors::messages::{AcceptAlerts, AcceptError, Accepted};
 use crate::plugins::sources::Incoming;
@@ -58,7 +60,7 @@ pub async fn alerts(
             }
         }
     }
-    Ok(HttpResponse::build(answer.status(of_request)).json(answer.json()))
+    Ok(HttpResponse::build(answer.status(of_request)).json(answer.in_order()))
 }
 
 /// `POST /v1/alerts/alertmanager`: what can never be accepted is kept in the quarantine and answered
@@ -96,7 +98,7 @@ pub async fn alertmanager(
             }
         }
     }
-    Ok(HttpResponse::Accepted().json(answer.json()))
+    Ok(HttpResponse::Accepted().json(answer.in_order()))
 }
 
 /// Reads a payload through its source's format; also how the quarantine is replayed. What cannot be
@@ -190,17 +192,25 @@ fn wrong_door(source: &SourceAccess) -> ApiError {
     )
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Answer {
-    accepted: Vec<String>,
-    duplicates: Vec<String>,
-    rejected: Vec<Value>,
+    accepted: Vec<Arc<str>>,
+    duplicates: Vec<Arc<str>>,
+    rejected: Vec<Rejected>,
+    #[serde(skip)]
     altered: bool,
+}
+
+#[derive(Serialize)]
+struct Rejected {
+    index: usize,
+    error: String,
 }
 
 impl Answer {
     fn reject(&mut self, index: usize, error: &str) {
-        self.rejected.push(json!({"index": index, "error": error}));
+        let error = error.to_owned();
+        self.rejected.push(Rejected { index, error });
     }
 
     fn status(&self, of_request: usize) -> StatusCode {
@@ -213,9 +223,9 @@ impl Answer {
         }
     }
 
-    fn json(&mut self) -> Value {
-        self.rejected.sort_by_key(|one| one["index"].as_u64());
-        json!({"accepted": self.accepted, "duplicates": self.duplicates, "rejected": self.rejected})
+    fn in_order(mut self) -> Self {
+        self.rejected.sort_by_key(|one| one.index);
+        self
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Commit {
     pub pieces: PieceChanges,
     /// When it must be woken; `None`: never by time.
     pub due: Option<Timestamp>,
+    /// The store has that time already, from the commit that `expected` names: there is nothing to write.
+    pub due_stands: bool,
     pub rows: Vec<RowChange>,
     /// Other aggregates of the same partition created by this commit (escalations): version 1.
     pub births: Vec<Birth>,

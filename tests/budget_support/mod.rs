@@ -101,6 +101,7 @@ impl Samples {
                 guard: guard.clone(),
                 pieces: securitybot::store::PieceChanges::default(),
                 due: Some(self.alert.now),
+                due_stands: false,
                 rows: vec![RowChange::Put(row)],
                 births: Vec::new(),
             })

@@ -221,7 +221,7 @@ impl Bot {
             step,
         });
         if self.check_each {
-            let checked = invariants::all(&self.history, &self.world.directory, false);
+            let checked = invariants::all(&self.history, &self.world, false);
             assert_eq!(checked, Ok(()));
         }
         reply
@@ -298,7 +298,7 @@ impl Bot {
     pub fn alert(&self, rule: &str, host: &str) -> Alert {
         Alert {
             source: SourceId::from("local"),
-            id: String::new(),
+            id: "".into(),
             principal: Untrusted::from("alice"),
             rule: rule.into(),
             title: Untrusted::new(format!("{rule} on {host}")),
@@ -315,6 +315,13 @@ impl Bot {
         }
     }
 
+    /// A policy of its own takes the place of the one before: what is shared of that stays as it was.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Policy)) {
+        let mut policy = self.world.policy.clone();
+        change(&mut policy);
+        self.world.policy = policy;
+    }
+
     /// Hands over one alert and lets the chat take what follows.
     pub fn arrive(&mut self, alert: Alert) {
         self.arrive_all(vec![alert]);
@@ -326,7 +333,7 @@ impl Bot {
             .map(|mut alert| {
                 self.number += 1;
                 if alert.id.is_empty() {
-                    alert.id = format!("a{}", self.number);
+                    alert.id = format!("a{}", self.number).into();
                 }
                 (self.number, alert)
             })
@@ -353,7 +360,7 @@ impl Bot {
     pub fn case_of(&self, alert: &str) -> CaseId {
         self.rows
             .values()
-            .find(|view| view.alerts.iter().any(|a| a.id == alert))
+            .find(|view| view.alerts.iter().any(|a| *a.id == *alert))
             .map(|view| view.id)
             .unwrap()
     }
@@ -579,7 +586,7 @@ impl Bot {
 
     /// At the end of a test: every case has one final outcome.
     pub fn all_ended(&self) {
-        let checked = invariants::all(&self.history, &self.world.directory, true);
+        let checked = invariants::all(&self.history, &self.world, true);
         assert_eq!(checked, Ok(()));
     }
 }

@@ -74,13 +74,13 @@ impl Handler<AcceptAlerts> for Fakes {
             log.quarantined.extend(message.quarantined);
             let alerts = message.alerts.into_iter().map(|incoming| {
                 let id = incoming.alert.id;
-                let seen = match log.accepted.get(&id) {
+                let seen = match log.accepted.get(&*id) {
                     None => None,
                     Some(body) if *body == incoming.canonical => Some(Seen::Same),
                     Some(_) => Some(Seen::Altered),
                 };
                 if seen.is_none() {
-                    log.accepted.insert(id.clone(), incoming.canonical);
+                    log.accepted.insert(id.to_string(), incoming.canonical);
                 }
                 AlertVerdict { id, seen }
             });
@@ -230,7 +230,7 @@ pub fn native(
             mark_for: None,
             alert: Alert {
                 source: source.clone(),
-                id,
+                id: id.into(),
                 principal: wire.principal,
                 rule: wire.rule,
                 title: wire.title,

@@ -48,7 +48,7 @@ impl Bot {
         let (source, given) = (SourceId::from("local"), &self.alerts[nth]);
         let alert = Alert {
             source: source.clone(),
-            id: nth.to_string(),
+            id: nth.to_string().into(),
             principal: Untrusted::from(PEOPLE[given.who]),
             rule: "sudo".into(),
             title: Untrusted::from(HOSTILE),

@@ -43,7 +43,7 @@ fn an_alertmanager_alert_is_read_by_its_labels_and_annotations() {
     .unwrap();
     let alert = &read.alert;
     assert_eq!(
-        alert.id,
+        alert.id.as_ref(),
         "am:default:b5d4045c3f466fa9:2026-11-24T02:14:00.123Z"
     );
     assert_eq!(

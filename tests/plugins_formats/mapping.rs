@@ -51,7 +51,7 @@ fn a_falco_line_needs_configuration_only() {
     assert_eq!(alert.title.raw(), "Terminal shell in container on web-3");
     assert_eq!(alert.occurred_at, Some(Timestamp::from_millis(AT + 123)));
     assert_eq!(alert.context.get("command").unwrap().raw(), "bash");
-    assert_eq!(alert.id, "gen:0");
+    assert_eq!(alert.id.as_ref(), "gen:0");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_wazuh_line_is_filtered_and_its_levels_are_ranges() {
         ("wazuh-5402", Severity::Critical)
     );
     assert_eq!(alert.occurred_at, Some(Timestamp::from_millis(AT)));
-    assert_eq!(alert.id, "1795486440.4711");
+    assert_eq!(alert.id.as_ref(), "1795486440.4711");
     assert_eq!(
         alert.context.get("groups").unwrap().raw(),
         r#"["syslog","sudo"]"#

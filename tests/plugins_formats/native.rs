@@ -39,7 +39,7 @@ fn a_full_alert_is_read_field_by_field() {
     })))
     .unwrap();
     let alert = &read.alert;
-    assert_eq!((alert.id.as_str(), alert.rule.as_str()), ("a-1", "sudo"));
+    assert_eq!((alert.id.as_ref(), alert.rule.as_str()), ("a-1", "sudo"));
     assert_eq!(alert.principal.raw(), "alice");
     assert_eq!((alert.description.raw(), alert.reason.raw()), ("d", "r"));
     assert_eq!(alert.severity, Severity::High);
@@ -182,7 +182,9 @@ fn an_alert_without_id_gets_one_from_the_request_or_from_what_it_says() {
     let body = json!([with(json!({})), with(json!({"id": "own"}))]).to_string();
     let ids = |key| -> Vec<String> {
         let read = parse(body.as_bytes(), &source(), key).unwrap();
-        read.into_iter().map(|one| one.unwrap().alert.id).collect()
+        read.into_iter()
+            .map(|one| one.unwrap().alert.id.to_string())
+            .collect()
     };
     assert_eq!(ids(Some("req-7")), ["req-7:0", "own"]);
 

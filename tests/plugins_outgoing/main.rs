@@ -50,7 +50,7 @@ fn page(level: u32, repeat: u32) -> Page {
     let id = CaseId::parse("019ab2c4-8a40-7def-8123-456789abcdef").unwrap();
     let alert = AlertRef {
         source: SourceId::new("local"),
-        id: "a-1".to_owned(),
+        id: "a-1".into(),
         occurred_at: None,
     };
     let case = CaseView {

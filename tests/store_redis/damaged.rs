@@ -53,6 +53,7 @@ async fn write(store: &RedisStore, expected: u64, first: u64) -> Result<(), Writ
         guard: "{\"guards\":1}".to_owned(),
         pieces: securitybot::store::PieceChanges::default(),
         due: None,
+        due_stands: false,
         rows: vec![row("one", long("row")), row("two", long("row"))],
         births: Vec::new(),
     };

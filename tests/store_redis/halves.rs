@@ -177,6 +177,7 @@ fn taking(expected: u64, escalation: &str, pieces: PieceChanges) -> [Write; 2] {
         guard: "{}".to_owned(),
         pieces,
         due,
+        due_stands: false,
         rows,
         births: vec![Birth {
             key: home(escalation),

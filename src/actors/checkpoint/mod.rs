@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::machine::Machine;
 use crate::core::pieces::{Piece, Pieces};
+use crate::core::time::{Timestamp, earliest};
 use crate::store::{self as stored, PieceChanges, Stored};
 
 pub use outbox::{Entry, Outbox};
@@ -30,9 +31,11 @@ pub enum Unreadable {
 /// A state of so many pieces and more is stored in pieces; one with fewer costs less as a whole.
 const APART_FROM: usize = 2;
 
-/// Which pieces of a state are in the store.
+/// What the store has of an aggregate beside its document.
 #[derive(Clone, Debug)]
 pub struct Written<P> {
+    /// When it is due; `None`: as long as nobody wrote it in this life, that is not known.
+    due: Option<Option<Timestamp>>,
     /// The highest number given so far.
     last: u64,
     /// With their numbers, in the order of their ids; shared with the state in memory.
@@ -44,6 +47,7 @@ pub struct Written<P> {
 impl<P> Default for Written<P> {
     fn default() -> Self {
         Self {
+            due: None,
             last: 0,
             held: Vec::new(),
             freed: Vec::new(),
@@ -57,8 +61,8 @@ impl<P> Written<P> {
         let numbers: Vec<u64> = stored.pieces.iter().map(|piece| piece.number).collect();
         Self {
             last: numbers.iter().copied().max().unwrap_or(0),
-            held: Vec::new(),
             freed: numbers,
+            ..Self::default()
         }
     }
 }
@@ -142,6 +146,8 @@ fn document<M: Machine>(state: &M, pieces: Option<Numbers>, outbox: &Outbox<M::E
 pub struct Encoded<P> {
     pub state: String,
     pub pieces: PieceChanges,
+    pub due: Option<Timestamp>,
+    pub due_stands: bool,
     /// As it is once the commit stands.
     pub written: Written<P>,
 }
@@ -154,7 +160,9 @@ pub fn encode_after<M: Machine>(
     state: &mut M,
     outbox: &Outbox<M::Effect>,
 ) -> Encoded<M::Piece> {
+    let due = earliest(state.due(), outbox.due());
     let mut written = Written {
+        due: Some(due),
         last: before.last,
         ..Written::default()
     };
@@ -186,6 +194,8 @@ pub fn encode_after<M: Machine>(
     Encoded {
         state: text,
         pieces: changes,
+        due,
+        due_stands: before.due == Some(due),
         written,
     }
 }

@@ -16,7 +16,7 @@ use crate::core::ids::AggregateKey;
 use crate::core::machine::{Context, Machine, Step};
 use crate::core::page::Raise;
 use crate::core::record::Record;
-use crate::core::time::Timestamp;
+use crate::core::time::earliest;
 use crate::core::world::World;
 use crate::store::{Birth, Commit, Store, Write};
 
@@ -150,6 +150,8 @@ pub fn prepared<M: Machine>(
     let Encoded {
         state,
         pieces,
+        due,
+        due_stands,
         written,
     } = checkpoint::encode_after(&key.name, written, &mut step.next, &outbox);
     let commit = Commit {
@@ -158,7 +160,8 @@ pub fn prepared<M: Machine>(
         state,
         pieces,
         guard: serde_json::to_string(&step.next.guard()).expect("a guard is plain data"),
-        due: earliest(step.next.due(), outbox.due()),
+        due,
+        due_stands,
         rows: step.rows,
         births,
     };
@@ -187,12 +190,5 @@ fn born(raise: Raise, partition: u16, records: &mut Vec<Record>, cx: &Context<'_
         due: earliest(step.next.due(), outbox.due()),
         rows: step.rows,
         key,
-    }
-}
-
-pub fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }

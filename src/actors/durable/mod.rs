@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::core::ids::AggregateKey;
 use crate::core::machine::{Machine, Step, retry_delay};
-use crate::core::time::Timestamp;
+use crate::core::time::{Timestamp, earliest};
 use crate::core::world::World;
 use crate::store::Write;
 
@@ -37,7 +37,7 @@ use super::recovery;
 
 use perform::Performance;
 
-pub use commit::{Env, Loaded, Prepared, adopt, earliest, persist, prepared};
+pub use commit::{Env, Loaded, Prepared, adopt, persist, prepared};
 pub(crate) use perform::panic_text;
 pub use perform::{Order, Perform, Performed, Within};
 

@@ -18,7 +18,7 @@ use crate::core::world::World;
 use crate::store::Commit;
 
 use super::Durable;
-use super::commit::{Prepared, earliest};
+use super::commit::Prepared;
 
 /// How effects reach the world. Performing is repeated under the same key until it settles.
 pub trait Perform<M: Machine>: Send + Sync + 'static {
@@ -120,6 +120,8 @@ impl<M: Machine> Durable<M> {
         let Encoded {
             state,
             pieces,
+            due,
+            due_stands,
             written,
         } = checkpoint::encode_after(&self.key.name, &self.written, &mut next, &outbox);
         let commit = Commit {
@@ -128,7 +130,8 @@ impl<M: Machine> Durable<M> {
             state,
             pieces,
             guard: serde_json::to_string(&self.state.guard()).expect("a guard is plain data"),
-            due: earliest(self.state.due(), outbox.due()),
+            due,
+            due_stands,
             rows: Vec::new(),
             births: Vec::new(),
         };

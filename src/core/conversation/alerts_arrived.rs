@@ -19,7 +19,7 @@ use super::effect::Ended;
 use super::event::Reply;
 use super::open_case::{Case, Phase};
 use super::pages::{End, case_notes, case_raise, urgency};
-use super::turn::{Turn, case_row};
+use super::turn::Turn;
 
 impl Turn<'_> {
     pub fn alerts_arrived(&mut self, source: &SourceId, alerts: &[(u64, Alert)]) -> Reply {
@@ -187,8 +187,7 @@ impl Turn<'_> {
                     .about(view.clone()),
             );
         }
-        self.rows
-            .extend(case_row(&view, case.key.as_str()).map(RowChange::New));
+        self.rows.extend(view.row().map(RowChange::New));
         if let Some(urgency) = paged {
             self.births.push(case_raise(
                 &view,

@@ -342,7 +342,7 @@ impl Case {
             url: first
                 .filter(|_| self.policy.shows("url"))
                 .and_then(|evidence| evidence.url.clone()),
-            context: self.policy.shown(&self.context),
+            context: self.policy.shown(self.context.iter()),
             count: self.count,
             first_at: self.first_at,
             last_at: self.last_at,

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use crate::core::alert::{Alert, Severity};
 use crate::core::case::{AlertRef, CaseState, CaseView, Evidence, Outcome};
-use crate::core::context::ContextKey;
 use crate::core::ids::{AggregateKey, CaseId, EmployeeId};
-use crate::core::machine::{Collection, Context, Guard, Machine, Remains, Row, RowChange, Step};
+use crate::core::machine::{Context, Guard, Machine, Remains, RowChange, Step};
 use crate::core::page::{PageKind, Raise};
 use crate::core::policy::DEFAULT_LADDER;
 use crate::core::record::{Record, Who};
@@ -35,14 +34,7 @@ pub fn rebuilt(
     let mut step = Step::to(fresh(key, guard, &remains, cx), Reply::Taken);
     let employee = step.next.employee().cloned();
     for view in remains.open {
-        let context = context_key(&view, cx);
-        fail(
-            &mut step,
-            view,
-            &context,
-            "the conversation's state was lost",
-            cx,
-        );
+        fail(&mut step, view, "the conversation's state was lost", cx);
     }
     match poison {
         Some(Event::AlertsArrived { source, alerts }) => {
@@ -62,16 +54,9 @@ pub fn rebuilt(
                 }
                 let view = failed_alert(alert, employee.as_ref(), nth, cx);
                 nth += 1;
-                let context = context_key(&view, cx);
                 let opened = Record::new(cx.now, "case_opened", Who::Source(alert.source.clone()));
                 step.records.push(opened.about(view.clone()));
-                fail(
-                    &mut step,
-                    view,
-                    &context,
-                    "the bot failed on this alert",
-                    cx,
-                );
+                fail(&mut step, view, "the bot failed on this alert", cx);
             }
         }
         // A lost answer may have been a no: somebody must look, even when no case was open.
@@ -135,11 +120,6 @@ fn fresh(
     state
 }
 
-fn context_key(view: &CaseView, cx: &Context<'_>) -> ContextKey {
-    let policy = cx.world.policy.for_case(&view.rule, view.severity);
-    ContextKey::new(&view.rule, &policy.context_keys, &view.context)
-}
-
 fn failed_alert(
     alert: &Alert,
     employee: Option<&EmployeeId>,
@@ -191,13 +171,7 @@ fn failed_alert(
 }
 
 /// Ends one case as `failed`: record, page, row.
-fn fail(
-    step: &mut Step<Conversation>,
-    mut view: CaseView,
-    context: &ContextKey,
-    because: &str,
-    cx: &Context<'_>,
-) {
+fn fail(step: &mut Step<Conversation>, mut view: CaseView, because: &str, cx: &Context<'_>) {
     view.state = CaseState::Closed;
     view.outcome = Some(Outcome::Failed);
     view.closed_at = Some(cx.now);
@@ -235,23 +209,5 @@ fn fail(
             view.id
         ),
     });
-    let mut fields = vec![
-        ("principal", view.principal.line(200)),
-        ("rule", view.rule.to_string()),
-        ("state", view.state.name().to_owned()),
-        ("outcome", Outcome::Failed.name().to_owned()),
-        ("context", context.to_string()),
-    ];
-    if let Some(employee) = &view.employee {
-        fields.push(("employee", employee.to_string()));
-    }
-    fields.extend(view.alerts.iter().map(|alert| ("alert", alert.id.clone())));
-    step.rows.push(RowChange::Put(Row {
-        collection: Collection::Cases,
-        id: view.id.to_string(),
-        at: view.opened_at,
-        fields,
-        body: serde_json::to_string(&view).unwrap_or_default(),
-        expires: None,
-    }));
+    step.rows.extend(view.row().map(RowChange::Put));
 }

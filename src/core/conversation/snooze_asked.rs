@@ -101,7 +101,7 @@ impl Turn<'_> {
         StatusSnooze {
             reference: snooze.case.reference(),
             rule: Untrusted::from(snooze.rule.as_str()).line(RULE_CHARS),
-            context: self.policy_of(snooze).shown(&snooze.context),
+            context: self.policy_of(snooze).shown(snooze.context.iter()),
             until: snooze.until,
         }
     }

@@ -11,7 +11,7 @@ use crate::core::alert::Severity;
 use crate::core::case::{CaseView, Outcome};
 use crate::core::employee::Employee;
 use crate::core::ids::{CaseId, ChatIdentity};
-use crate::core::machine::{Collection, Context, Row, RowChange, Step};
+use crate::core::machine::{Context, RowChange, Step};
 use crate::core::page::Raise;
 use crate::core::record::{Record, Who};
 use crate::core::time::Timestamp;
@@ -150,7 +150,7 @@ impl<'a> Turn<'a> {
     /// Writes a case's row as it stands now.
     pub fn put_row(&mut self, id: CaseId) {
         if let Some(case) = self.next.cases.get(&id) {
-            let row = case_row(&self.view(case), case.key.as_str());
+            let row = self.view(case).row();
             let change = match self.made.contains(&id) {
                 true => RowChange::New,
                 false => RowChange::Put,
@@ -335,29 +335,4 @@ impl<'a> Turn<'a> {
         self.births
             .push(pages::flood(id, &who, open, &self.cx.world.policy));
     }
-}
-
-/// The `cases` row. A case JSON that cannot be written does not exist: every field is plain data.
-pub fn case_row(view: &CaseView, key: &str) -> Option<Row> {
-    let mut fields = vec![
-        ("principal", view.principal.line(200)),
-        ("rule", view.rule.to_string()),
-        ("state", view.state.name().to_owned()),
-        ("context", key.to_owned()),
-    ];
-    if let Some(employee) = &view.employee {
-        fields.push(("employee", employee.to_string()));
-    }
-    if let Some(outcome) = view.outcome {
-        fields.push(("outcome", outcome.name().to_owned()));
-    }
-    fields.extend(view.alerts.iter().map(|alert| ("alert", alert.id.clone())));
-    Some(Row {
-        collection: Collection::Cases,
-        id: view.id.to_string(),
-        at: view.opened_at,
-        fields,
-        body: serde_json::to_string(view).ok()?,
-        expires: None,
-    })
 }

@@ -99,7 +99,7 @@ fn about(case: &CaseView, lines: &mut Vec<String>) {
 
 /// The alert's own words are quoted, so that none of them can pass for a line of ours.
 fn shown(evidence: &Evidence) -> Vec<String> {
-    let id = Untrusted::new(evidence.alert.id.as_str()).line(VALUE);
+    let id = Untrusted::new(evidence.alert.id.clone()).line(VALUE);
     let mut lines = vec![format!("Alert {id} from {}:", evidence.alert.source)];
     let texts = [&evidence.title, &evidence.description, &evidence.reason];
     for text in texts.into_iter().filter(|text| !text.is_empty()) {

@@ -194,7 +194,7 @@ fn convert(item: &Value, source: &SourceId, options: &Options) -> Result<Option<
     Ok(Some(Incoming {
         alert: Alert {
             source: source.clone(),
-            id: identity(&options.cluster, &wire.fingerprint, started),
+            id: identity(&options.cluster, &wire.fingerprint, started).into(),
             principal: bounded(&principal),
             rule: RuleName::new(rule),
             title: bounded(&title),

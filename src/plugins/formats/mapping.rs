@@ -13,9 +13,9 @@
 use std::collections::BTreeMap;
 
 use jmespath::{Expression, Rcvar, Variable};
+use litemap::LiteMap;
 
 use crate::core::alert::{Alert, Severity};
-use crate::core::context::Words;
 use crate::core::ids::{RuleName, SourceId};
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
@@ -188,7 +188,7 @@ impl Mapping {
             Some(long) => sha256_hex(&long),
             None => id.to_owned(),
         };
-        let mut context = Words::new();
+        let mut context = LiteMap::new();
         for (name, expression) in &self.context {
             if let Some(value) = text_of(expression, &data)
                 .map_err(|error| failed(&format!("context.{name}"), &error))?
@@ -200,7 +200,7 @@ impl Mapping {
         Ok(Some(Incoming {
             alert: Alert {
                 source: source.clone(),
-                id,
+                id: id.into(),
                 principal: bounded(&principal),
                 rule: RuleName::new(rule),
                 title: bounded(&title),
@@ -211,7 +211,7 @@ impl Mapping {
                 url: field("url")?
                     .filter(|url| !is_blank(url))
                     .map(|url| bounded(&url)),
-                context,
+                context: context.into(),
                 accepted_at: Timestamp::default(),
                 resolved: false,
             },

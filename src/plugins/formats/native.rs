@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use crate::core::alert::{Alert, Severity};
@@ -145,7 +146,7 @@ fn read(item: &Value, source: &SourceId, given_id: Option<String>) -> Result<Inc
     };
     let alert = Alert {
         source: source.clone(),
-        id,
+        id: id.into(),
         principal: bounded(principal),
         rule: RuleName::new(rule),
         title: bounded(title),
@@ -170,7 +171,7 @@ fn read(item: &Value, source: &SourceId, given_id: Option<String>) -> Result<Inc
 
 fn context(fields: &Map<String, Value>) -> Result<Words, String> {
     let entries = match fields.get("context") {
-        None | Some(Value::Null) => return Ok(Words::new()),
+        None | Some(Value::Null) => return Ok(Words::default()),
         Some(Value::Object(entries)) => entries,
         Some(other) => {
             return Err(format!(
@@ -179,7 +180,7 @@ fn context(fields: &Map<String, Value>) -> Result<Words, String> {
             ));
         }
     };
-    let mut context = Words::new();
+    let mut context = LiteMap::new();
     for (key, value) in entries {
         let Value::String(value) = value else {
             return Err(format!(
@@ -190,6 +191,7 @@ fn context(fields: &Map<String, Value>) -> Result<Words, String> {
         };
         context.insert(key.clone(), bounded(value));
     }
+    let context = Words::from(context);
     check_context(&context)?;
     Ok(context)
 }

@@ -53,7 +53,7 @@ pub fn description(page: &Page) -> String {
         );
         fact("Rule", Untrusted::new(case.rule.as_str()).line(200));
         fact("Severity", case.severity.name().to_owned());
-        for (key, value) in &case.context {
+        for (key, value) in case.context.iter() {
             fact(&Untrusted::new(key.as_str()).line(60), value.line(200));
         }
         fact(

@@ -34,7 +34,7 @@ impl Incoming {
         if self.alert.resolved {
             format!("{}:resolved", self.alert.id)
         } else {
-            self.alert.id.clone()
+            self.alert.id.to_string()
         }
     }
 }

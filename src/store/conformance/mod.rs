@@ -159,6 +159,7 @@ fn commit(name: &str, expected: u64) -> Commit {
         guard: format!("{{\"after\":{expected}}}"),
         pieces: PieceChanges::default(),
         due: None,
+        due_stands: false,
         rows: Vec::new(),
         births: Vec::new(),
     }

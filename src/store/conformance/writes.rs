@@ -340,6 +340,15 @@ pub(super) async fn what_is_due_comes_earliest_first_and_only_when_due(store: &d
         (last.key.name.as_str(), last.version, last.at),
         ("employee/a", 2, at(400))
     );
+
+    let mut as_before = commit("employee/b", 1);
+    (as_before.due, as_before.due_stands) = (Some(at(100)), true);
+    owner.write(vec![Write::Commit(as_before)]).await.unwrap();
+    let first = store.due(HOME, at(399), 9).await.unwrap().remove(0);
+    assert_eq!(
+        (first.key.name.as_str(), first.version, first.at),
+        ("employee/b", 2, at(100))
+    );
 }
 
 /// The caller gives up after handing the batch over: for it the outcome is unknown. Claiming again

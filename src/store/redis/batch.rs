@@ -2,15 +2,16 @@
 //! server. Each list is one call in the script and one line in the append-only file.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 
 use redis::Cmd;
 
 use super::expected::Expected;
 use super::{changes, chunk, format, pack};
-use crate::core::machine::RowChange;
+use crate::core::ids::CaseId;
+use crate::core::machine::{Collection, RowChange};
 use crate::core::time::Timestamp;
-use crate::store::{Accept, Batch, Head, JournalRow, Write};
+use crate::store::{Accept, Batch, Birth, Head, JournalRow, Write};
 
 /// Lua can hand at most some 8,000 values to a call; even, so that pairs stay together.
 const MOST_VALUES: usize = 4_000;
@@ -62,26 +63,38 @@ pub(super) fn batch<'a>(cmd: &mut Cmd, batch: &'a Batch, expected: &Expected<'a>
         }
         None => cmd.arg(0),
     };
+    let rows: Vec<&RowChange> = rows(batch).collect();
     let mut calls = Calls::default();
     aggregates(&mut calls, batch);
     let taken = queues(&mut calls, batch);
     marks(&mut calls, expected);
+    let (new, old) = cases(&batch.journal, &rows);
+    calls.add("HSET", "t", new);
     calls.send(cmd);
     cmd.arg(taken.len());
     for source in taken {
         cmd.arg(source);
     }
-    cases(cmd, &batch.journal);
-    let rows = batch.writes.iter().flat_map(|write| match write {
-        Write::Commit(one) => {
-            let births = one.births.iter().map(|birth| &birth.rows);
-            std::iter::once(&one.rows).chain(births).flatten().collect()
+    cmd.arg(old.len() / 2);
+    for part in 0..2 {
+        for value in old.iter().skip(part).step_by(2) {
+            cmd.arg(value.as_ref());
         }
-        Write::Accept(one) => one.rows.iter().collect(),
-        Write::Take { .. } => Vec::new(),
-    });
+    }
     changes::send(cmd, rows);
     cmd.arg(format::head(after));
+}
+
+fn rows(batch: &Batch) -> impl Iterator<Item = &RowChange> {
+    batch.writes.iter().flat_map(|write| {
+        let (own, births): (&[RowChange], &[Birth]) = match write {
+            Write::Commit(one) => (&one.rows, &one.births),
+            Write::Accept(one) => (&one.rows, &[]),
+            Write::Take { .. } => (&[], &[]),
+        };
+        own.iter()
+            .chain(births.iter().flat_map(|birth| &birth.rows))
+    })
 }
 
 fn assumptions(cmd: &mut Cmd, batch: &Batch, expected: &Expected<'_>) {
@@ -156,18 +169,20 @@ fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
     let mut dues: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
     let mut born = Values::new();
     let (mut pieces, mut dropped) = (Values::new(), Values::new());
-    let mut set = |name: &'a str, version: u64, guard: &str, held: &[u64], state: &str, due| {
+    let mut set = |name: &'a str, version: u64, guard: &str, held: &[u64], state: &str| {
         states.push(text(name));
         states.push(Cow::Owned(format::aggregate(guard, held, state)));
         versions.push(text(name));
         versions.push(number(version));
-        dues.insert(name, due);
     };
     for write in &batch.writes {
         let Write::Commit(one) = write else { continue };
         let next = one.expected + 1;
         let (name, changes) = (&one.key.name, &one.pieces);
-        set(name, next, &one.guard, &changes.held, &one.state, one.due);
+        set(name, next, &one.guard, &changes.held, &one.state);
+        if !one.due_stands {
+            dues.insert(name, one.due);
+        }
         for piece in &changes.written {
             let mut value = Vec::new();
             pack::pack(piece.body.as_bytes(), &mut value);
@@ -175,7 +190,8 @@ fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
         }
         dropped.extend(changes.dropped.iter().map(|number| field(name, *number)));
         for birth in &one.births {
-            set(&birth.key.name, 1, "", &[], &birth.state, birth.due);
+            set(&birth.key.name, 1, "", &[], &birth.state);
+            dues.insert(&birth.key.name, birth.due);
             if let Some(at) = birth.due {
                 born.extend([number(at.as_millis()), text(&birth.key.name)]);
             }
@@ -267,31 +283,32 @@ fn marks<'a>(calls: &mut Calls<'a>, expected: &Expected<'a>) {
     }
 }
 
-/// The numbers of each case's records.
-fn cases(cmd: &mut Cmd, journal: &[JournalRow]) {
-    let mut cases: Vec<([u8; 16], String)> = Vec::new();
-    let mut places: HashMap<[u8; 16], usize> = HashMap::new();
+/// Each case and the numbers of its records in turn: of cases that are new, and of those that may have records already.
+fn cases<'a>(journal: &[JournalRow], rows: &[&RowChange]) -> (Values<'a>, Values<'a>) {
+    let mut numbers: BTreeMap<CaseId, String> = BTreeMap::new();
     for row in journal {
         let Some(case) = row.case else { continue };
-        let case = case.to_bytes();
-        match places.get(&case) {
-            Some(place) => {
-                cases[*place].1.push(' ');
-                cases[*place].1.push_str(&row.seq.to_string());
-            }
-            None => {
-                places.insert(case, cases.len());
-                cases.push((case, row.seq.to_string()));
-            }
+        let numbers = numbers.entry(case).or_default();
+        if !numbers.is_empty() {
+            numbers.push(' ');
         }
+        numbers.push_str(&row.seq.to_string());
     }
-    cmd.arg(cases.len());
-    for (case, _) in &cases {
-        cmd.arg(&case[..]);
+    let made = rows.iter().filter_map(|change| match change {
+        RowChange::New(row) if row.collection == Collection::Cases => CaseId::parse(&row.id),
+        _ => None,
+    });
+    let made: HashSet<CaseId> = made.collect();
+    let (mut new, mut old) = (Values::new(), Values::new());
+    for (case, numbers) in numbers {
+        let values = match made.contains(&case) {
+            true => &mut new,
+            false => &mut old,
+        };
+        values.push(Cow::Owned(case.to_bytes().to_vec()));
+        values.push(Cow::Owned(numbers.into_bytes()));
     }
-    for (_, seqs) in cases {
-        cmd.arg(seqs);
-    }
+    (new, old)
 }
 
 /// Changes outside any commit, for `put.lua`: they see each other in order.

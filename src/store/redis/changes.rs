@@ -17,7 +17,7 @@ struct Last<'a> {
     new: bool,
 }
 
-pub(super) fn send<'a>(cmd: &mut Cmd, changes: impl Iterator<Item = &'a RowChange>) {
+pub(super) fn send<'a>(cmd: &mut Cmd, changes: impl IntoIterator<Item = &'a RowChange>) {
     let mut last: HashMap<(Collection, &str), Last<'_>> = HashMap::new();
     let mut order = Vec::new();
     for change in changes {
@@ -64,8 +64,8 @@ pub(super) fn send<'a>(cmd: &mut Cmd, changes: impl Iterator<Item = &'a RowChang
 struct NewRows<'a> {
     times: BTreeMap<Collection, Values<'a>>,
     expiries: Values<'a>,
-    /// By the key of a sorted set of its own.
-    direct: BTreeMap<String, Values<'a>>,
+    /// By entry, those that are sorted sets of their own; there are few.
+    direct: Vec<(Collection, String, Values<'a>)>,
     /// References by entry.
     small: BTreeMap<Collection, BTreeMap<String, String>>,
     values: BTreeMap<Collection, Values<'a>>,
@@ -73,31 +73,43 @@ struct NewRows<'a> {
 
 impl<'a> NewRows<'a> {
     fn add(&mut self, row: &'a Row) {
-        let (collection, name, at) = (row.collection, row.collection.name(), row.at.as_millis());
-        let id = row.id.as_str();
+        let (collection, id) = (row.collection, row.id.as_str());
+        let at = row.at.as_millis().to_string();
         let times = self.times.entry(collection).or_default();
-        times.extend([number(at), text(id)]);
+        times.extend([number(&at), text(id)]);
         if let Some(expires) = row.expires {
-            let member = format!("{name}\0{id}").into_bytes();
+            let member = format!("{}\0{id}", collection.name()).into_bytes();
             self.expiries
                 .extend([number(expires.as_millis()), Cow::Owned(member)]);
         }
-        for (n, (field, value)) in row.fields.iter().enumerate() {
-            if row.fields[..n].contains(&row.fields[n]) {
+        let entries = format::entries(row);
+        let value = format::row_of(row, &entries);
+        let values = self.values.entry(collection).or_default();
+        values.extend([text(id), Cow::Owned(value)]);
+        for (n, (entry, field)) in entries.into_iter().zip(&row.fields).enumerate() {
+            if row.fields[..n].contains(field) {
                 continue;
             }
-            let entry = format::entry(field, value);
             if format::is_direct(&entry) {
-                let set = self.direct.entry(format!("i:{name}:{entry}")).or_default();
-                set.extend([number(at), text(id)]);
+                self.direct(collection, entry)
+                    .extend([number(&at), text(id)]);
             } else {
                 let small = self.small.entry(collection).or_default();
-                let references = small.entry(entry).or_default();
-                format::refer(at, id, references);
+                format::refer(&at, id, small.entry(entry).or_default());
             }
         }
-        let values = self.values.entry(collection).or_default();
-        values.extend([text(id), Cow::Owned(format::row(row))]);
+    }
+
+    fn direct(&mut self, collection: Collection, entry: String) -> &mut Values<'a> {
+        let known = self
+            .direct
+            .iter()
+            .position(|(of, known, _)| *of == collection && *known == entry);
+        let place = known.unwrap_or_else(|| {
+            self.direct.push((collection, entry, Values::new()));
+            self.direct.len() - 1
+        });
+        &mut self.direct[place].2
     }
 
     fn send(self, cmd: &mut Cmd) {
@@ -106,8 +118,8 @@ impl<'a> NewRows<'a> {
             calls.add("ZADD", format!("ra:{}", collection.name()), times);
         }
         calls.add("ZADD", "rx", self.expiries);
-        for (key, entries) in self.direct {
-            calls.add("ZADD", key, entries);
+        for (collection, entry, rows) in self.direct {
+            calls.add("ZADD", format!("i:{}:{entry}", collection.name()), rows);
         }
         calls.send(cmd);
         cmd.arg(self.small.len());

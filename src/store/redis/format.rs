@@ -113,19 +113,31 @@ pub(super) fn read_queued(number: u64, value: &[u8]) -> QueuedAlert {
     }
 }
 
-/// One line of parts divided by \1: time, expiry or `-`, entries; then the body.
 pub(super) fn row(row: &Row) -> Vec<u8> {
-    let expires = row
-        .expires
-        .map_or_else(|| "-".to_owned(), |at| at.as_millis().to_string());
-    let mut value = format!("{}\x01{expires}", row.at.as_millis()).into_bytes();
-    for (field, text) in &row.fields {
+    row_of(row, &entries(row))
+}
+
+/// One line of parts divided by \1: time, expiry or `-`, entries; then the body.
+pub(super) fn row_of(row: &Row, entries: &[String]) -> Vec<u8> {
+    let mut value = row.at.as_millis().to_string().into_bytes();
+    value.push(1);
+    match row.expires {
+        Some(at) => value.extend_from_slice(at.as_millis().to_string().as_bytes()),
+        None => value.push(b'-'),
+    }
+    for entry in entries {
         value.push(1);
-        value.extend_from_slice(entry(field, text).as_bytes());
+        value.extend_from_slice(entry.as_bytes());
     }
     value.push(b'\n');
     pack::pack(row.body.as_bytes(), &mut value);
     value
+}
+
+/// What a row is found by.
+pub(super) fn entries(row: &Row) -> Vec<String> {
+    let fields = row.fields.iter();
+    fields.map(|(field, text)| entry(field, text)).collect()
 }
 
 pub(super) fn read_row(collection: Collection, id: &str, value: &[u8]) -> Result<Row, StoreError> {
@@ -154,14 +166,13 @@ pub(super) fn read_row(collection: Collection, id: &str, value: &[u8]) -> Result
 /// Fields with few values, each of many rows: their entries are sorted sets from the first row on.
 const FEW_VALUES: [&str; 5] = ["state", "outcome", "rule", "kind", "source"];
 
-/// What a row is found by: `!` or `.` (see `index.lua`), then `field=value`.
+/// `!` or `.` (see `index.lua`), then `field=value`.
 pub(super) fn entry(field: &str, value: &str) -> String {
-    let kind = if FEW_VALUES.contains(&field) {
-        '!'
-    } else {
-        '.'
+    let kind = match FEW_VALUES.contains(&field) {
+        true => "!",
+        false => ".",
     };
-    format!("{kind}{field}={}", escaped(value))
+    [kind, field, "=", &escaped(value)].concat()
 }
 
 /// Whether its rows stand in a sorted set of its own.
@@ -170,11 +181,11 @@ pub(super) fn is_direct(entry: &str) -> bool {
 }
 
 /// Appends a reference to a row, as `index.lua` reads it: its length, `:`, the row's time, a space, the row's id.
-pub(super) fn refer(at: i64, id: &str, into: &mut String) {
-    let reference = format!("{at} {id}");
-    into.push_str(&reference.len().to_string());
-    into.push(':');
-    into.push_str(&reference);
+pub(super) fn refer(at: &str, id: &str, into: &mut String) {
+    let length = (at.len() + 1 + id.len()).to_string();
+    for part in [&length, ":", at, " ", id] {
+        into.push_str(part);
+    }
 }
 
 /// What would end a part or a head stands as \2 and a letter.

@@ -21,6 +21,7 @@ fn batch(epoch: u64, name: &str, size: usize) -> (Batch, Head) {
             guard: String::new(),
             pieces: crate::store::PieceChanges::default(),
             due: None,
+            due_stands: false,
             rows: Vec::new(),
             births: Vec::new(),
         })

@@ -132,31 +132,17 @@ fn commit(tx: &Transaction<'_>, partition: u16, one: &Commit) -> rusqlite::Resul
             }
         }
     }
-    let due = one.due.map(Timestamp::as_millis);
-    let changed = if one.expected == 0 {
-        create(tx, &one.key, &one.state, &one.guard, due)?
-    } else {
-        tx.prepare_cached(
-            "UPDATE aggregates SET version = version + 1, state = ?4, guard = ?5, due = ?6
-             WHERE partition = ?1 AND name = ?2 AND version = ?3",
-        )?
-        .execute(params![
-            one.key.partition,
-            one.key.name,
-            one.expected,
-            one.state,
-            one.guard,
-            due
-        ])?
+    let changed = match one.expected {
+        0 => create(tx, &one.key, &one.state, &one.guard, one.due)?,
+        _ => replace(tx, one)?,
     };
-    if changed == 0 {
+    let Some(id) = changed else {
         return conflict(version(tx, &one.key)?);
-    }
-    pieces(tx, &one.key, &one.pieces)?;
+    };
+    pieces(tx, id, &one.pieces)?;
     put::apply(tx, partition, &one.rows)?;
     for birth in &one.births {
-        let due = birth.due.map(Timestamp::as_millis);
-        if create(tx, &birth.key, &birth.state, "", due)? == 0 {
+        if create(tx, &birth.key, &birth.state, "", birth.due)?.is_none() {
             return conflict(version(tx, &birth.key)?);
         }
         put::apply(tx, partition, &birth.rows)?;
@@ -165,17 +151,7 @@ fn commit(tx: &Transaction<'_>, partition: u16, one: &Commit) -> rusqlite::Resul
 }
 
 /// What is freed goes at once: a transaction is never half there.
-fn pieces(
-    tx: &Transaction<'_>,
-    key: &AggregateKey,
-    changes: &PieceChanges,
-) -> rusqlite::Result<()> {
-    if changes.written.is_empty() && changes.freed.is_empty() {
-        return Ok(());
-    }
-    let id: i64 = tx
-        .prepare_cached("SELECT id FROM aggregates WHERE partition = ?1 AND name = ?2")?
-        .query_row(params![key.partition, key.name], |row| row.get(0))?;
+fn pieces(tx: &Transaction<'_>, id: i64, changes: &PieceChanges) -> rusqlite::Result<()> {
     let mut delete =
         tx.prepare_cached("DELETE FROM pieces WHERE aggregate = ?1 AND number = ?2")?;
     for number in &changes.freed {
@@ -188,18 +164,52 @@ fn pieces(
     Ok(())
 }
 
+/// The id of the aggregate that is new; `None`: there is one.
 fn create(
     tx: &Transaction<'_>,
     key: &AggregateKey,
     state: &str,
     guard: &str,
-    due: Option<i64>,
-) -> rusqlite::Result<usize> {
+    due: Option<Timestamp>,
+) -> rusqlite::Result<Option<i64>> {
+    let due = due.map(Timestamp::as_millis);
     tx.prepare_cached(
         "INSERT INTO aggregates(partition, name, version, state, guard, due)
-         VALUES(?1, ?2, 1, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+         VALUES(?1, ?2, 1, ?3, ?4, ?5) ON CONFLICT DO NOTHING RETURNING id",
     )?
-    .execute(params![key.partition, key.name, state, guard, due])
+    .query_row(params![key.partition, key.name, state, guard, due], |row| {
+        row.get(0)
+    })
+    .optional()
+}
+
+/// The id of the aggregate that is changed; `None`: it is at another version. A time that stands is left alone, for an
+/// index hangs on it.
+fn replace(tx: &Transaction<'_>, one: &Commit) -> rusqlite::Result<Option<i64>> {
+    let mut statement = tx.prepare_cached(match one.due_stands {
+        true => {
+            "UPDATE aggregates SET version = version + 1, state = ?4, guard = ?5
+             WHERE partition = ?1 AND name = ?2 AND version = ?3 RETURNING id"
+        }
+        false => {
+            "UPDATE aggregates SET version = version + 1, state = ?4, guard = ?5, due = ?6
+             WHERE partition = ?1 AND name = ?2 AND version = ?3 RETURNING id"
+        }
+    })?;
+    let (key, due) = (&one.key, one.due.map(Timestamp::as_millis));
+    let (state, guard) = (&one.state, &one.guard);
+    let id = |row: &rusqlite::Row<'_>| row.get(0);
+    let changed = match one.due_stands {
+        true => statement.query_row(
+            params![key.partition, key.name, one.expected, state, guard],
+            id,
+        ),
+        false => statement.query_row(
+            params![key.partition, key.name, one.expected, state, guard, due],
+            id,
+        ),
+    };
+    changed.optional()
 }
 
 fn take(tx: &Transaction<'_>, source: &AggregateKey, numbers: &[u64]) -> rusqlite::Result<()> {

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use securitybot::actors::rollups::{self, RollupPlan};
 use securitybot::core::time::Timestamp;
-use securitybot::plugins::sinks::{Sink, SinkError};
+use securitybot::plugins::sinks::{Report, Sink, SinkError};
 use securitybot::store::memory::MemoryStore;
-use serde_json::Value;
 
 const FROM: i64 = 1_795_003_200_000;
 const HOUR: i64 = 3_600_000;
@@ -42,13 +41,13 @@ impl Sink for Ear {
         self.name
     }
 
-    async fn deliver(&self, records: &[Value]) -> Result<(), SinkError> {
+    async fn deliver(&self, reports: &[Report]) -> Result<(), SinkError> {
         self.tried.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
             return Err(SinkError::Unavailable("nobody listens".into()));
         }
-        let ids = records.iter().map(|record| record["id"].as_str().unwrap());
-        self.got.lock().unwrap().extend(ids.map(str::to_owned));
+        let ids = reports.iter().map(|report| report.id().to_owned());
+        self.got.lock().unwrap().extend(ids);
         Ok(())
     }
 }

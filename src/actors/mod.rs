@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::core::time::Timestamp;
 
 pub mod acceptance;
+pub mod backlog;
 pub mod beside;
 pub mod caretaker;
 pub mod checkpoint;
@@ -27,6 +28,8 @@ pub mod operations;
 pub mod poller;
 pub mod recovery;
 pub mod reporter;
+pub mod reports;
+pub mod retention;
 pub mod rollups;
 pub mod snooze;
 pub mod system;

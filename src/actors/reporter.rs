@@ -3,41 +3,37 @@
 //! It reads what is committed and never holds up a conversation: a sink that is down only falls behind,
 //! which is counted and, past a limit, paged.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WrapFuture, fut::ActorFutureExt};
+use futures_util::future::join;
 use metrics::{counter, gauge};
 
 use crate::core::time::Timestamp;
 use crate::core::world::World;
 use crate::plugins::sinks::Sink;
-use crate::store::{Retention, Store};
+use crate::store::{Head, Store};
 
+use super::backlog::{Backlog, Backoff};
+use super::beside::{Beside, Done};
 use super::checkpointer::Written;
+use super::delivery::{self, Outcome};
 use super::mailbox::Mailbox;
 use super::messages::{Escalate, Reconfigure, Stop};
+use super::retention::{self, Keep};
 use super::rollups::{self, RollupPlan};
-use super::{Now, delivery, operations};
+use super::{Now, operations};
 
-const BACKOFF_FIRST: Duration = Duration::from_millis(500);
-const BACKOFF_LONGEST: Duration = Duration::from_secs(60);
+/// From the beginning of one pass to the next of the same sink at least this long: under load one then takes what
+/// several commits wrote, for the price of one. What comes after quiet goes at once.
+const PACE: Duration = Duration::from_millis(20);
 /// Everything is looked through again this often, whatever was or was not announced.
 const SWEEP: Duration = Duration::from_secs(30);
 const ROLLUP_EVERY: Duration = Duration::from_secs(1);
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// A sink further behind than this raises an operations page, at most one an hour.
 const MAX_LAG: u64 = 10_000;
-/// A sink further behind than this no longer holds the journal: it gets a `gap` record.
-const MAX_HELD: u64 = 1_000_000;
-
-/// How long things are kept.
-#[derive(Clone, Debug)]
-pub struct Keep {
-    pub journal: Duration,
-    pub cases: Duration,
-}
 
 pub struct Reporter {
     store: Arc<dyn Store>,
@@ -47,15 +43,16 @@ pub struct Reporter {
     keep: Keep,
     rollups: RollupPlan,
     sinks: Vec<SinkState>,
+    passes: Beside,
     rolling: bool,
 }
 
 struct SinkState {
     sink: Arc<dyn Sink>,
-    /// Partitions with something new.
-    dirty: BTreeSet<u16>,
+    backlog: Backlog,
+    /// A pass is under way, or the wait after it.
     busy: bool,
-    backoff: Duration,
+    backoff: Backoff,
 }
 
 impl Reporter {
@@ -72,9 +69,9 @@ impl Reporter {
             .into_iter()
             .map(|sink| SinkState {
                 sink,
-                dirty: BTreeSet::new(),
+                backlog: Backlog::new(store.partitions()),
                 busy: false,
-                backoff: BACKOFF_FIRST,
+                backoff: Backoff::default(),
             })
             .collect();
         Self {
@@ -85,70 +82,91 @@ impl Reporter {
             keep,
             rollups,
             sinks,
+            passes: Beside::default(),
             rolling: false,
         }
     }
 
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         for state in &mut self.sinks {
-            state.dirty.extend(0..self.store.partitions());
+            state.backlog.mark_all();
         }
         self.run(ctx);
     }
 
-    /// Starts a delivery for every sink that has something and is not at work.
+    /// Starts a pass for every sink that has something and is not at work.
     fn run(&mut self, ctx: &mut Context<Self>) {
-        for index in 0..self.sinks.len() {
-            let state = &mut self.sinks[index];
+        for (index, state) in self.sinks.iter_mut().enumerate() {
             if state.busy {
                 continue;
             }
-            let Some(partition) = state.dirty.pop_first() else {
+            let partitions = state.backlog.take();
+            if partitions.is_empty() {
                 continue;
-            };
+            }
             state.busy = true;
             let (store, sink, now) = (self.store.clone(), state.sink.clone(), (self.now)());
-            let deliver = async move {
-                delivery::deliver(store.as_ref(), sink.as_ref(), partition, now).await
+            let pass = async move {
+                let pass = delivery::deliver(store.as_ref(), sink.as_ref(), &partitions, now);
+                let (done, ()) = join(pass, tokio::time::sleep(PACE)).await;
+                (partitions, done)
             };
-            ctx.spawn(deliver.into_actor(self).map(move |done, actor, ctx| {
-                actor.delivered(index, partition, done, ctx);
-            }));
+            self.passes.run(
+                ctx,
+                pass,
+                move |(partitions, done), actor: &mut Self, ctx| match done {
+                    Ok(outcomes) => actor.delivered(index, outcomes, ctx),
+                    Err(why) => actor.refused(index, &partitions, why, ctx),
+                },
+            );
         }
     }
 
-    fn delivered(
+    /// The sink took all that could be read.
+    fn delivered(&mut self, index: usize, outcomes: Vec<(u16, Outcome)>, ctx: &mut Context<Self>) {
+        let state = &mut self.sinks[index];
+        state.busy = false;
+        state.backoff = Backoff::default();
+        for (partition, outcome) in outcomes {
+            match outcome {
+                Ok(place) => state.backlog.delivered(partition, place),
+                Err(why) => {
+                    let after = state.backlog.failed(partition);
+                    let sink = state.sink.name();
+                    tracing::warn!(%sink, partition, %why, ?after, "the store failed a sink, will try again");
+                    counter!("securitybot_sink_errors_total", "sink" => sink.to_owned())
+                        .increment(1);
+                    ctx.run_later(after, move |actor, ctx| {
+                        actor.sinks[index].backlog.rested(partition);
+                        actor.run(ctx);
+                    });
+                }
+            }
+        }
+        state.say_whether_up(state.backlog.is_whole());
+        self.run(ctx);
+    }
+
+    /// The sink failed: it has what it had before.
+    fn refused(
         &mut self,
         index: usize,
-        partition: u16,
-        done: Result<bool, String>,
+        partitions: &[(u16, Option<Head>)],
+        why: String,
         ctx: &mut Context<Self>,
     ) {
         let state = &mut self.sinks[index];
-        let sink = state.sink.name().to_owned();
-        match done {
-            Ok(more) => {
-                state.busy = false;
-                state.backoff = BACKOFF_FIRST;
-                if more {
-                    state.dirty.insert(partition);
-                }
-                gauge!("securitybot_sink_up", "sink" => sink).set(1.0);
-                self.run(ctx);
-            }
-            Err(why) => {
-                tracing::warn!(%sink, %why, after = ?state.backoff, "sink failed, will try again");
-                counter!("securitybot_sink_errors_total", "sink" => sink.clone()).increment(1);
-                gauge!("securitybot_sink_up", "sink" => sink).set(0.0);
-                state.dirty.insert(partition);
-                let wait = state.backoff;
-                state.backoff = (wait * 2).min(BACKOFF_LONGEST);
-                ctx.run_later(wait, move |actor, ctx| {
-                    actor.sinks[index].busy = false;
-                    actor.run(ctx);
-                });
-            }
+        for (partition, _) in partitions {
+            state.backlog.mark(*partition);
         }
+        let (sink, after) = (state.sink.name(), state.backoff.wait());
+        tracing::warn!(%sink, %why, ?after, "sink failed, will try again");
+        counter!("securitybot_sink_errors_total", "sink" => sink.to_owned()).increment(1);
+        state.say_whether_up(false);
+        ctx.run_later(after, move |actor, ctx| {
+            actor.sinks[index].busy = false;
+            actor.run(ctx);
+        });
     }
 
     fn roll(&mut self, ctx: &mut Context<Self>) {
@@ -174,7 +192,7 @@ impl Reporter {
             .iter()
             .map(|state| state.sink.name().to_owned())
             .collect();
-        let trim = async move { trim(store.as_ref(), &sinks, &keep, now).await };
+        let trim = async move { retention::trim(store.as_ref(), &sinks, &keep, now).await };
         ctx.spawn(trim.into_actor(self).map(move |done, actor, ctx| {
             match done {
                 Ok(lags) => actor.watch_lags(lags, now),
@@ -202,46 +220,11 @@ impl Reporter {
     }
 }
 
-/// Applies retention to every partition; answers how far behind each sink is.
-async fn trim(
-    store: &dyn Store,
-    sinks: &[String],
-    keep: &Keep,
-    now: Timestamp,
-) -> Result<Vec<(String, u64)>, String> {
-    let mut lags: Vec<(String, u64)> = sinks.iter().map(|sink| (sink.clone(), 0)).collect();
-    for partition in 0..store.partitions() {
-        let (head, _) = store
-            .journal_ends(partition)
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut through = head.seq;
-        for (sink, lag) in &mut lags {
-            let cursor = delivery::cursor(store, sink, partition).await?;
-            let behind = head.seq.saturating_sub(cursor);
-            *lag += behind;
-            if behind <= MAX_HELD {
-                through = through.min(cursor);
-            }
-        }
-        let retention = Retention {
-            now,
-            journal_before: now.before(keep.journal),
-            journal_through: through,
-            cases_before: now.before(keep.cases),
-        };
-        // Bounded: the rest waits for the next minute.
-        for _ in 0..20 {
-            if !store
-                .trim(partition, &retention)
-                .await
-                .map_err(|error| error.to_string())?
-            {
-                break;
-            }
-        }
+impl SinkState {
+    fn say_whether_up(&self, up: bool) {
+        let sink = self.sink.name().to_owned();
+        gauge!("securitybot_sink_up", "sink" => sink).set(if up { 1.0 } else { 0.0 });
     }
-    Ok(lags)
 }
 
 impl Actor for Reporter {
@@ -260,9 +243,17 @@ impl Handler<Written> for Reporter {
 
     fn handle(&mut self, written: Written, ctx: &mut Self::Context) {
         for state in &mut self.sinks {
-            state.dirty.insert(written.partition);
+            state.backlog.mark(written.partition);
         }
         self.run(ctx);
+    }
+}
+
+impl Handler<Done<Self>> for Reporter {
+    type Result = ();
+
+    fn handle(&mut self, done: Done<Self>, ctx: &mut Self::Context) {
+        done.go_on(self, ctx);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::core::record::Record;
 use crate::core::rollup::{self, Period, Rollup};
 use crate::core::time::Timestamp;
 use crate::core::working_hours;
-use crate::plugins::sinks::Sink;
+use crate::plugins::sinks::{Report, Sink};
 use crate::store::{RowQuery, Store};
 
 /// Records committed at the end of a period may carry its last moment: wait for them.
@@ -205,6 +205,7 @@ async fn deliver_waiting(store: &dyn Store, sinks: &[Arc<dyn Sink>]) -> Result<(
         let Ok(mut kept) = serde_json::from_str::<Kept>(&row.body) else {
             continue;
         };
+        let report = [Report::Rollup(kept.rollup.clone())];
         let before = kept.waiting.len();
         let mut still = Vec::new();
         for name in std::mem::take(&mut kept.waiting) {
@@ -213,7 +214,7 @@ async fn deliver_waiting(store: &dyn Store, sinks: &[Arc<dyn Sink>]) -> Result<(
                 continue;
             };
             if !failed.contains_key(&name) {
-                match sink.deliver(std::slice::from_ref(&kept.rollup)).await {
+                match sink.deliver(&report).await {
                     Ok(()) => continue,
                     Err(error) => failed.insert(name.clone(), error.to_string()),
                 };

@@ -25,7 +25,7 @@ use crate::actors::Now;
 use crate::actors::checkpointer::{Held, LEASE};
 use crate::actors::escalator::Pagers;
 use crate::actors::inbox::ChatInbox;
-use crate::actors::reporter::Keep;
+use crate::actors::retention::Keep;
 use crate::actors::rollups::RollupPlan;
 use crate::actors::system::{self, Parts, System};
 use crate::clock::Clock;

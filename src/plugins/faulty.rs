@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
-use serde_json::Value;
 
 use crate::core::conversation::Proof;
 use crate::core::ids::{ChatIdentity, EmployeeId, OperatorName};
@@ -20,7 +19,7 @@ use super::Health;
 use super::chat::{Chat, ChatError, Person, Place};
 use super::factors::{CodeFactor, Enrolment};
 use super::pagers::{Pager, PagerError};
-use super::sinks::{Sink, SinkError};
+use super::sinks::{Report, Sink, SinkError};
 
 pub struct FaultyChat(pub Arc<dyn Chat>);
 pub struct FaultyFactor(pub Arc<dyn CodeFactor>);
@@ -178,10 +177,14 @@ impl Sink for FaultySink {
         self.0.name()
     }
 
-    async fn deliver(&self, records: &[Value]) -> Result<(), SinkError> {
+    fn at_once(&self) -> usize {
+        self.0.at_once()
+    }
+
+    async fn deliver(&self, reports: &[Report]) -> Result<(), SinkError> {
         let lost = |injected: crate::fault::Injected| SinkError::Unavailable(injected.to_string());
         window("sink.deliver", When::Before).await.map_err(lost)?;
-        self.0.deliver(records).await?;
+        self.0.deliver(reports).await?;
         window("sink.deliver", When::After).await.map_err(lost)
     }
 }

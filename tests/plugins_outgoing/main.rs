@@ -6,6 +6,7 @@ mod alertmanager;
 #[path = "../common/mod.rs"]
 mod common;
 mod pagers;
+mod records;
 mod sinks;
 
 use std::sync::Arc;

@@ -7,14 +7,22 @@ use std::time::Duration;
 use securitybot::plugins::outgoing::http_client;
 use securitybot::plugins::sinks::jsonl::JsonlSink;
 use securitybot::plugins::sinks::webhook::WebhookSink;
-use securitybot::plugins::sinks::{Sink, SinkError};
+use securitybot::plugins::sinks::{Report, Sink, SinkError};
 use serde_json::{Value, json};
 
 use crate::common::fake_http::{FakeHttp, Mode};
 use crate::{AT, fixed_clock, secret};
 
-fn record(id: &str) -> Value {
-    json!({"type": "record", "id": id, "event": "case_closed", "text": "two\nlines"})
+fn record(id: &str) -> Report {
+    let body = json!({"type": "record", "id": id, "event": "case_closed", "text": "two\nlines"});
+    Report::Record {
+        id: id.to_owned(),
+        json: body.to_string(),
+    }
+}
+
+fn rollup(id: &str) -> Report {
+    Report::Rollup(json!({"type": "rollup", "id": id, "text": "two\nlines"}))
 }
 
 fn ids(text: &str) -> Vec<String> {
@@ -29,7 +37,7 @@ async fn a_half_written_line_is_ended_before_the_next_record() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("made/for/it/answers.jsonl");
     let sink = JsonlSink::new("answers", &path);
-    sink.deliver(&[record("1"), record("2")]).await.unwrap();
+    sink.deliver(&[record("1"), rollup("2")]).await.unwrap();
     let mut text = fs::read_to_string(&path).unwrap();
     assert_eq!(
         (text.lines().count(), ids(&text)),
@@ -91,7 +99,7 @@ async fn a_webhook_sink_sends_one_record_after_the_other_and_stops_at_a_refusal(
         http_client(),
         fixed_clock().0,
     );
-    sink.deliver(&[record("1"), record("2"), record("3")])
+    sink.deliver(&[record("1"), record("2"), rollup("3")])
         .await
         .unwrap();
     let requests = server.requests();

@@ -1,7 +1,7 @@
 //! Rollups in the security channel: once, as text, with a picture that may be missing.
 
 use securitybot::plugins::chat::slack::SlackSink;
-use securitybot::plugins::sinks::Sink;
+use securitybot::plugins::sinks::{Report, Sink};
 use serde_json::{Value, json};
 
 use crate::bot::Bot;
@@ -9,11 +9,11 @@ use crate::common::fake_slack::Mode;
 
 const CHANNEL: &str = "C0SEC";
 
-fn rollup(period: &str, rules: Value) -> Value {
-    json!({
+fn rollup(period: &str, rules: Value) -> Report {
+    Report::Rollup(json!({
         "type": "rollup", "id": format!("rollup/{period}/2026-11-24T09:00:00Z"), "period": period,
         "from": "2026-11-24T09:00:00Z", "to": "2026-11-24T10:00:00Z", "rules": rules,
-    })
+    }))
 }
 
 fn busy() -> Value {
@@ -35,7 +35,10 @@ async fn a_rollup_is_text_with_a_picture_in_its_thread() {
     let bot = Bot::new();
     let sink = sink(&bot);
     let records = [
-        json!({ "type": "record", "id": "r1" }),
+        Report::Record {
+            id: "r1".to_owned(),
+            json: json!({ "type": "record", "id": "r1" }).to_string(),
+        },
         rollup("hour", busy()),
     ];
     sink.deliver(&records).await.unwrap();

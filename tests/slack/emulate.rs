@@ -12,7 +12,7 @@ use securitybot::core::time::Timestamp;
 use securitybot::plugins::chat::slack::{Settings, Slack, SlackPager, SlackSink};
 use securitybot::plugins::chat::{Chat, ChatError};
 use securitybot::plugins::pagers::Pager;
-use securitybot::plugins::sinks::Sink;
+use securitybot::plugins::sinks::{Report, Sink};
 use securitybot::store::memory::MemoryStore;
 use serde_json::{Value, json};
 
@@ -123,10 +123,10 @@ async fn a_rollup_is_posted_once_with_its_picture(
     channel: &str,
 ) {
     let sink = SlackSink::new(slack.clone(), "security", channel);
-    let rollup = json!({
+    let rollup = Report::Rollup(json!({
         "type": "rollup", "id": "rollup/hour/1", "period": "hour", "from": "09:00", "to": "10:00",
         "rules": [{ "rule": "sudo", "asked": 3, "verified": 3 }],
-    });
+    }));
     for _ in 0..2 {
         sink.deliver(std::slice::from_ref(&rollup)).await.unwrap();
     }

@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use serde_json::Value;
 
-use super::{Sink, SinkError};
+use super::{Report, Sink, SinkError};
 
 pub struct JsonlSink {
     name: String,
@@ -42,10 +41,10 @@ impl Sink for JsonlSink {
         &self.name
     }
 
-    async fn deliver(&self, records: &[Value]) -> Result<(), SinkError> {
+    async fn deliver(&self, reports: &[Report]) -> Result<(), SinkError> {
         let mut lines = Vec::new();
-        for record in records {
-            lines.extend_from_slice(record.to_string().as_bytes());
+        for report in reports {
+            lines.extend_from_slice(report.json().as_bytes());
             lines.push(b'\n');
         }
         let file = Arc::clone(&self.file);

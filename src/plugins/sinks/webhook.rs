@@ -3,13 +3,11 @@
 
 use async_trait::async_trait;
 use reqwest::Client;
-use serde_json::Value;
 
-use crate::plugins::canonical::{canonical, sha256_hex};
 use crate::plugins::outgoing::{self, Clock};
 use crate::plugins::standard_webhooks::Secret;
 
-use super::{Sink, SinkError};
+use super::{Report, Sink, SinkError};
 
 pub struct WebhookSink {
     name: String,
@@ -44,20 +42,21 @@ impl Sink for WebhookSink {
         &self.name
     }
 
+    /// What was taken before a refusal comes again with the rest: this many at the most.
+    fn at_once(&self) -> usize {
+        200
+    }
+
     /// Stops at the first record that is not taken. Those before it come again with it, under their
     /// ids: a receiver tells them apart by `webhook-id`.
-    async fn deliver(&self, records: &[Value]) -> Result<(), SinkError> {
-        for record in records {
-            let body = record.to_string().into_bytes();
-            let id = match record["id"].as_str() {
-                Some(id) => id.to_owned(),
-                None => sha256_hex(&canonical(record)),
-            };
+    async fn deliver(&self, reports: &[Report]) -> Result<(), SinkError> {
+        for report in reports {
+            let body = report.json().into_owned().into_bytes();
             let mut request = self
                 .client
                 .post(&self.url)
                 .header("content-type", "application/json");
-            for (header, value) in self.secret.headers(&id, (self.clock)(), &body) {
+            for (header, value) in self.secret.headers(report.id(), (self.clock)(), &body) {
                 request = request.header(header, value);
             }
             outgoing::send(request.body(body))

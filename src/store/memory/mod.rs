@@ -5,7 +5,7 @@
 mod keep;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ struct All {
     /// With the partition each was written through.
     rows: BTreeMap<(Collection, String), (u16, Row)>,
     faults: Vec<Fault>,
+    /// Partitions that a test has out of order.
+    broken: BTreeSet<u16>,
 }
 
 #[derive(Default)]
@@ -92,6 +94,15 @@ impl MemoryStore {
     /// The next write meets this fault; several are met one after the other.
     pub fn inject(&self, fault: Fault) {
         self.all().faults.push(fault);
+    }
+
+    /// While `is_broken` nobody can read this partition's journal or put rows into it.
+    pub fn set_broken(&self, partition: u16, is_broken: bool) {
+        let mut all = self.all();
+        match is_broken {
+            true => all.broken.insert(partition),
+            false => all.broken.remove(&partition),
+        };
     }
 
     fn all(&self) -> MutexGuard<'_, All> {
@@ -261,6 +272,9 @@ impl Store for MemoryStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<JournalRow>, StoreError> {
+        if self.all().broken.contains(&partition) {
+            return Err(StoreError::Unavailable("a test wants it so".to_owned()));
+        }
         Ok(self.part(partition, |part| {
             let above = part.journal.values().filter(|row| row.seq > after);
             above.take(limit).cloned().collect()
@@ -321,6 +335,9 @@ impl Store for MemoryStore {
         if_absent: bool,
     ) -> Result<usize, WriteError> {
         let mut all = self.all();
+        if all.broken.contains(&partition) {
+            return Err(WriteError::Failed("a test wants it so".to_owned()));
+        }
         let mut written = 0;
         for change in rows {
             let left_alone = change.row().is_some_and(|row| {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::core::rollup::to_text;
-use crate::plugins::sinks::{Sink, SinkError};
+use crate::plugins::sinks::{Report, Sink, SinkError};
 
 use super::api::{ApiError, Arguments};
 use super::blocks::plain;
@@ -107,8 +107,11 @@ impl Sink for SlackSink {
         &self.name
     }
 
-    async fn deliver(&self, records: &[Value]) -> Result<(), SinkError> {
-        for rollup in records.iter().filter(|record| record["type"] == "rollup") {
+    async fn deliver(&self, reports: &[Report]) -> Result<(), SinkError> {
+        for report in reports {
+            let Report::Rollup(rollup) = report else {
+                continue;
+            };
             let posted = self.post(rollup).await;
             posted.map_err(|error| SinkError::Unavailable(error.text()))?;
         }

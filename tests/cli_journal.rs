@@ -56,7 +56,7 @@ impl Store for Journals {
     async fn write(&self, _: &Batch) -> Result<(), WriteError> {
         Err(WriteError::Failed("only journals".to_owned()))
     }
-    async fn load(&self, _: &AggregateKey) -> Result<Option<Stored>, StoreError> {
+    async fn load_all(&self, _: u16, _: &[&str]) -> Result<Vec<Found>, StoreError> {
         none()
     }
     async fn due(&self, _: u16, _: Timestamp, _: usize) -> Result<Vec<Due>, StoreError> {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 mod escalation_support;
+#[path = "durable_shell/loads.rs"]
+mod loads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -343,12 +345,11 @@ async fn broken_conversation(store: &MemoryStore, world: &World) -> AggregateKey
     key
 }
 
-#[actix_web::test]
-async fn with_an_unreadable_guard_no_alert_is_taken_twice_and_no_snooze_is_listed() {
+fn world_of<'a>(employees: impl IntoIterator<Item = &'a str>) -> World {
     let mut world = world(ladder(vec![level(0, &["log"], 15)]));
-    let alice = Employee {
-        id: EmployeeId::from("alice"),
-        name: "Alice".into(),
+    let employees = employees.into_iter().map(|name| Employee {
+        id: EmployeeId::from(name),
+        name: name.into(),
         email: None,
         aliases: Box::default(),
         time_zone: "UTC".into(),
@@ -356,15 +357,24 @@ async fn with_an_unreadable_guard_no_alert_is_taken_twice_and_no_snooze_is_liste
         manager: None,
         chat: None,
         opted_out: false,
-    };
-    world.directory = Directory::new(vec![alice], "web", &[]);
-    let store = Arc::new(MemoryStore::new(PARTITIONS));
-    let key = broken_conversation(&store, &world).await;
-    let script: Script = Arc::new(|_| Performed::Retry {
+    });
+    world.directory = Directory::new(employees.collect::<Vec<_>>(), "web", &[]);
+    world
+}
+
+fn chat_is_down() -> Script {
+    Arc::new(|_| Performed::Retry {
         why: "the chat is down".to_owned(),
         after: None,
-    });
-    let shell = shell::<Conversation>(store, world, script);
+    })
+}
+
+#[actix_web::test]
+async fn with_an_unreadable_guard_no_alert_is_taken_twice_and_no_snooze_is_listed() {
+    let world = world_of(["alice"]);
+    let store = Arc::new(MemoryStore::new(PARTITIONS));
+    let key = broken_conversation(&store, &world).await;
+    let shell = shell::<Conversation>(store, world, chat_is_down());
     let reply = shell.keeper.send(Deliver {
         to: key,
         event: Event::AlertsArrived {

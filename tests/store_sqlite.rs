@@ -154,6 +154,25 @@ async fn a_file_of_schema_1_is_taken_over() {
 }
 
 #[tokio::test]
+async fn what_is_unreadable_spoils_nothing_that_is_loaded_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = with_alice(&path).await;
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch(
+        "INSERT INTO aggregates (partition, name, version, state, guard)
+         VALUES (0, 'no version', -1, '{}', '{}'), (0, 'no text', 1, CAST(x'ff' AS TEXT), '{}')",
+    )
+    .unwrap();
+    let names = ["no version", "employee/alice", "no text", "nobody"];
+    let found = store.load_all(0, &names).await.unwrap();
+    assert!(matches!(found[0], Err(StoreError::Corrupt(_))), "{found:?}");
+    assert!(matches!(&found[1], Ok(Some(alice)) if alice.version == 1));
+    assert!(matches!(found[2], Err(StoreError::Corrupt(_))), "{found:?}");
+    assert_eq!(found[3], Ok(None));
+}
+
+#[tokio::test]
 async fn a_lost_file_with_its_log_still_there_is_not_replaced_by_an_empty_store() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");

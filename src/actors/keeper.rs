@@ -7,26 +7,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture};
-use metrics::{counter, gauge};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, ResponseFuture};
+use metrics::{Gauge, gauge};
 use tokio::sync::oneshot;
 
 use crate::core::ids::AggregateKey;
-use crate::core::machine::{Guard, Machine};
+use crate::core::machine::Machine;
 use crate::core::world::World;
-use crate::store::StoreError;
 
 use super::beside::{Beside, Done};
-use super::checkpoint::{self, Outbox, Unreadable, Written};
 use super::durable::{Durable, Env, Handle, Loaded, Notice, WakeUp};
+use super::loads::{self, Found, Loads};
 use super::mailbox::post;
 use super::messages::{DeliverError, Reconfigure, Stop, Wake};
-use super::recovery;
 
 /// An event that met this many conflicts in a row goes back to its sender.
 const MAX_CONFLICTS: u32 = 3;
 
 enum Slot<M: Machine> {
+    /// Nobody lives, and exactly one load (waiting, under way, or beginning it anew) will end this: with an instance,
+    /// or with "try again" for all who wait. What an instance that is gone still had on its way to the store may land
+    /// after it was read; then the first commit from here is a conflict, and it is read again.
     Loading(Vec<Queued<M>>),
     Live {
         addr: Addr<Durable<M>>,
@@ -41,24 +42,32 @@ enum Queued<M: Machine> {
 }
 
 pub struct Keeper<M: Machine> {
-    /// `conversation` or `escalation`, for metrics and logs.
-    kind: &'static str,
     env: Arc<Env<M>>,
     world: Arc<World>,
     slots: HashMap<String, Slot<M>>,
     instances: u64,
-    loads: Beside,
+    loads: Loads,
+    /// The groups that are being read, and those that begin anew.
+    under_way: Beside,
+    live: Gauge,
 }
 
+/// A group of this partition may be read.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Load(u16);
+
 impl<M: Machine> Keeper<M> {
+    /// `kind` for metrics: `conversation` or `escalation`.
     pub fn new(kind: &'static str, env: Arc<Env<M>>, world: Arc<World>) -> Self {
         Self {
-            kind,
             env,
             world,
             slots: HashMap::new(),
             instances: 0,
-            loads: Beside::default(),
+            loads: Loads::default(),
+            under_way: Beside::default(),
+            live: gauge!("securitybot_live_actors", "kind" => kind),
         }
     }
 
@@ -91,81 +100,94 @@ impl<M: Machine> Keeper<M> {
     }
 
     fn hand_over(&mut self, to: AggregateKey, queued: Queued<M>, ctx: &mut Context<Self>) {
-        let world = self.world.clone();
-        // One that died without a word (a panic outside its step) is loaded anew.
-        if let Some(Slot::Live { addr, .. }) = self.slots.get(&to.name)
-            && !addr.connected()
-        {
-            self.slots.remove(&to.name);
-        }
         match self.slots.get_mut(&to.name) {
-            Some(Slot::Live { addr, sent, .. }) => {
+            Some(Slot::Live { addr, sent, .. }) if addr.connected() => {
                 *sent += 1;
-                forward(addr, queued, &world);
+                forward(addr, queued, &self.world);
             }
             Some(Slot::Loading(waiting)) => waiting.push(queued),
-            None => {
-                self.slots
-                    .insert(to.name.clone(), Slot::Loading(vec![queued]));
-                self.load(to, ctx);
+            // Also one that died without a word (a panic outside its step).
+            _ => {
+                let slot = Slot::Loading(vec![queued]);
+                self.slots.insert(to.name.clone(), slot);
+                let partition = to.partition;
+                // Let those for whom something is in the mailbox already join the group.
+                if self.loads.ask(to) {
+                    ctx.notify(Load(partition));
+                }
             }
         }
     }
 
-    fn load(&mut self, key: AggregateKey, ctx: &mut Context<Self>) {
-        let (env, world) = (self.env.clone(), self.world.clone());
-        let load = async move { (load(&env, &key, &world).await, key) };
-        self.loads
-            .run(ctx, load, |(loaded, key), actor: &mut Self, ctx| {
-                actor.loaded(key, loaded, ctx);
+    /// Reads the next group of a partition; none is under way.
+    fn load(&mut self, partition: u16, ctx: &mut Context<Self>) {
+        let names = self.loads.take(partition);
+        if names.is_empty() {
+            return;
+        }
+        let store = self.env.store.clone();
+        let read = async move { loads::read(store.as_ref(), partition, names).await };
+        self.under_way
+            .run(ctx, read, move |group, actor: &mut Self, ctx| {
+                actor.load(partition, ctx);
+                for found in group {
+                    actor.go_on(found, ctx);
+                }
             });
     }
 
-    fn loaded(
-        &mut self,
-        key: AggregateKey,
-        loaded: Result<Loaded<M>, String>,
-        ctx: &mut Context<Self>,
-    ) {
-        let Some(Slot::Loading(waiting)) = self.slots.remove(&key.name) else {
-            return;
-        };
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
-            Err(why) => {
+    fn go_on(&mut self, found: Found<M>, ctx: &mut Context<Self>) {
+        match found {
+            Found::Whole(loaded) => self.live(loaded, ctx),
+            Found::Unreadable(key, stored) => {
+                let (env, world) = (self.env.clone(), self.world.clone());
+                let rebuild = async move { loads::rebuild(&env, key, stored, &world).await };
+                self.under_way
+                    .run(ctx, rebuild, |found, actor: &mut Self, ctx| {
+                        actor.go_on(found, ctx);
+                    });
+            }
+            Found::Not(key, why) => {
                 tracing::warn!(%key, %why, "cannot load");
+                let Some(Slot::Loading(waiting)) = self.slots.remove(&key.name) else {
+                    return;
+                };
                 for queued in waiting {
                     if let Queued::Event(handle) = queued {
                         let _ = handle.reply.send(Err(DeliverError::TryAgain(why.clone())));
                     }
                 }
-                return;
             }
+        }
+    }
+
+    /// An instance with all that waited for it, in order.
+    fn live(&mut self, loaded: Loaded<M>, ctx: &mut Context<Self>) {
+        let Some(slot) = self.slots.get_mut(&loaded.key.name) else {
+            return;
         };
+        let Slot::Loading(waiting) = slot else {
+            return;
+        };
+        let waiting = std::mem::take(waiting);
         self.instances += 1;
         let instance = self.instances;
         let owner = ctx.address().downgrade().recipient();
-        let addr = Durable::new(
-            loaded,
-            instance,
-            self.env.clone(),
-            owner,
-            self.world.clone(),
-        )
-        .start();
+        let (env, world) = (self.env.clone(), self.world.clone());
+        let addr = Durable::new(loaded, instance, env, owner, world).start();
         let sent = waiting.len() as u64;
         for queued in waiting {
             forward(&addr, queued, &self.world);
         }
-        self.slots.insert(
-            key.name,
-            Slot::Live {
-                addr,
-                instance,
-                sent,
-            },
-        );
-        gauge!("securitybot_live_actors", "kind" => self.kind).set(self.slots.len() as f64);
+        *slot = Slot::Live {
+            addr,
+            instance,
+            sent,
+        };
+    }
+
+    fn measure(&self) {
+        self.live.set(self.slots.len() as f64);
     }
 }
 
@@ -179,64 +201,6 @@ fn forward<M: Machine>(addr: &Addr<Durable<M>>, queued: Queued<M>, world: &Arc<W
                 world: world.clone(),
             },
         ),
-    }
-}
-
-async fn load<M: Machine>(
-    env: &Arc<Env<M>>,
-    key: &AggregateKey,
-    world: &World,
-) -> Result<Loaded<M>, String> {
-    let stored = match env.store.load(key).await {
-        Ok(stored) => stored,
-        Err(StoreError::Corrupt(why)) => return Err(why),
-        Err(error) => return Err(error.to_string()),
-    };
-    let Some(stored) = stored else {
-        let state = M::new(key);
-        return Ok(Loaded {
-            key: key.clone(),
-            version: 0,
-            state,
-            outbox: Outbox::new(),
-            written: Written::default(),
-        });
-    };
-    let restored = checkpoint::restore::<M>(&key.name, &stored.state, &stored.pieces);
-    let own = restored.and_then(|restored| match restored.0.is_of(key) {
-        true => Ok(restored),
-        false => Err(Unreadable::Corrupt {
-            key: key.name.clone(),
-            why: "it is another aggregate's".to_owned(),
-        }),
-    });
-    match own {
-        Ok((state, outbox, written)) => Ok(Loaded {
-            key: key.clone(),
-            version: stored.version,
-            state,
-            outbox,
-            written,
-        }),
-        // A newer bot's state is not ours to judge.
-        Err(error @ Unreadable::Newer { .. }) => Err(error.to_string()),
-        Err(error @ Unreadable::Corrupt { .. }) => {
-            tracing::error!(%key, %error, "an unreadable checkpoint; the aggregate starts anew");
-            counter!("securitybot_aggregates_rebuilt_total").increment(1);
-            let guard = serde_json::from_str::<Guard>(&stored.guard).ok();
-            let written = Written::unreadable(&stored);
-            let step = recovery::rebuild::<M>(
-                env,
-                key.clone(),
-                stored.version,
-                checkpoint::remains(&stored),
-                guard,
-                None,
-                world,
-            )
-            .await?;
-            super::durable::adopt(env, key, stored.version, &written, step, world).await
-        }
     }
 }
 
@@ -311,7 +275,7 @@ impl<M: Machine> Handler<Notice<M>> for Keeper<M> {
                 }
             }
         }
-        gauge!("securitybot_live_actors", "kind" => self.kind).set(self.slots.len() as f64);
+        self.measure();
     }
 }
 
@@ -320,6 +284,15 @@ impl<M: Machine> Handler<Done<Self>> for Keeper<M> {
 
     fn handle(&mut self, done: Done<Self>, ctx: &mut Self::Context) {
         done.go_on(self, ctx);
+        self.measure();
+    }
+}
+
+impl<M: Machine> Handler<Load> for Keeper<M> {
+    type Result = ();
+
+    fn handle(&mut self, Load(partition): Load, ctx: &mut Self::Context) {
+        self.load(partition, ctx);
     }
 }
 

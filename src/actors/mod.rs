@@ -20,6 +20,7 @@ pub mod intake;
 pub mod intakes;
 mod joined;
 pub mod keeper;
+mod loads;
 pub mod mailbox;
 pub mod measure;
 pub mod messages;

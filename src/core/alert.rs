@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::Words;
 use super::ids::{RuleName, SourceId};
-use super::text::Untrusted;
+use super::text::{Untrusted, shared};
 use super::time::Timestamp;
 
 /// The rule of the question people practise with: no alert may pass for it.
@@ -49,6 +49,7 @@ pub const MAX_FIELD_BYTES: usize = 16 * 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     pub source: SourceId,
+    #[serde(deserialize_with = "shared")]
     pub id: Arc<str>,
     /// Who did it, in the producer's words.
     pub principal: Untrusted,

@@ -8,7 +8,7 @@ use super::alert::Severity;
 use super::context::Words;
 use super::ids::{CaseId, EmployeeId, OperatorName, RuleName, SourceId};
 use super::machine::{Collection, Row};
-use super::text::Untrusted;
+use super::text::{Untrusted, shared};
 use super::time::{Timestamp, rfc3339};
 
 /// How a case ended. It is reached once and never changes.
@@ -111,6 +111,7 @@ impl CaseState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertRef {
     pub source: SourceId,
+    #[serde(deserialize_with = "shared")]
     pub id: Arc<str>,
     #[serde(with = "rfc3339::option")]
     pub occurred_at: Option<Timestamp>,

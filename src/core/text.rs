@@ -6,13 +6,33 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Reads a text straight into what shares it; serde's own way makes a `String` of it first.
+pub(crate) fn shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = Arc<str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Arc<str>, E> {
+            Ok(text.into())
+        }
+    }
+
+    deserializer.deserialize_str(Text)
+}
 
 /// Text of unknown origin and content, shared by whoever keeps it: an alert, its case, the case's evidence, records.
 /// `Debug` shows its length only, so that it stays out of logs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Untrusted(Arc<str>);
+pub struct Untrusted(#[serde(deserialize_with = "shared")] Arc<str>);
 
 impl Untrusted {
     pub fn new(text: impl Into<Arc<str>>) -> Self {

@@ -113,8 +113,8 @@ impl Store for FaultyStore {
         around_write(kind_of(batch), self.0.write(batch)).await
     }
 
-    async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
-        around("store.load", self.0.load(key)).await
+    async fn load_all(&self, partition: u16, names: &[&str]) -> Result<Vec<Found>, StoreError> {
+        around("store.load", self.0.load_all(partition, names)).await
     }
 
     async fn due(

@@ -232,6 +232,9 @@ pub struct Stored {
     pub pieces: Vec<Piece>,
 }
 
+/// What stands under a name; `None`: nothing.
+pub type Found = Result<Option<Stored>, StoreError>;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
     pub key: AggregateKey,
@@ -319,7 +322,16 @@ pub trait Store: Send + Sync + 'static {
 
     async fn write(&self, batch: &Batch) -> Result<(), WriteError>;
 
-    async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError>;
+    /// What stands under these names, an answer for each in their order. One that is unreadable is
+    /// [`StoreError::Corrupt`] by itself and spoils no other; after an error of the whole nothing is known of any. Each
+    /// is of one commit, with its pieces; two of them may be of different ones.
+    async fn load_all(&self, partition: u16, names: &[&str]) -> Result<Vec<Found>, StoreError>;
+
+    /// [`Store::load_all`] of one.
+    async fn load(&self, key: &AggregateKey) -> Found {
+        let mut found = self.load_all(key.partition, &[key.name.as_str()]).await?;
+        found.pop().expect("there is an answer for each name")
+    }
 
     /// Aggregates with `due <= now`, earliest first.
     async fn due(

@@ -86,7 +86,7 @@ impl Store for FakeStore {
     async fn write(&self, _: &Batch) -> Result<(), WriteError> {
         panic!("{NOT_ASKED}")
     }
-    async fn load(&self, _: &AggregateKey) -> Result<Option<Stored>, StoreError> {
+    async fn load_all(&self, _: u16, _: &[&str]) -> Result<Vec<Found>, StoreError> {
         panic!("{NOT_ASKED}")
     }
     async fn due(&self, _: u16, _: Timestamp, _: usize) -> Result<Vec<Due>, StoreError> {

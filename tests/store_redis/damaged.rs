@@ -138,6 +138,46 @@ async fn a_damaged_state_is_one_that_cannot_be_decoded_and_is_written_over() {
 }
 
 #[tokio::test]
+async fn what_is_damaged_spoils_nothing_that_is_loaded_with_it() {
+    let server = RedisServer::start();
+    let store = open(&server, options("group")).await;
+    write(&store, 0, 1).await.unwrap();
+    let (agg, ver, pc) = (b"group:{p0}:agg", b"group:{p0}:ver", b"group:{p0}:pc");
+    let whole: Vec<u8> = call(&server, &[b"HGET", agg, b"employee/alice"]).await;
+    // The script finds three pieces in its first line; for us that line is none.
+    let _: i64 = call(&server, &[b"HSET", agg, b"led", b"9999 1 2 3\n{}={}"]).await;
+    let _: i64 = call(&server, &[b"HSET", pc, b"led\x002", b"=its own"]).await;
+    let _: i64 = call(&server, &[b"HSET", agg, b"piece", b"2 5\n{}={}"]).await;
+    let _: i64 = call(&server, &[b"HSET", pc, b"piece\x005", b"=its own"]).await;
+    for name in [&b"no number"[..], b"no text"] {
+        let _: i64 = call(&server, &[b"HSET", agg, name, &whole]).await;
+    }
+    let versions: &[&[u8]] = &[b"no number", b"x", b"no text", b"\xff", b"bare", b"4"];
+    let _: i64 = call(&server, &[&[&b"HSET"[..], ver], versions].concat()).await;
+
+    let names = [
+        "no number",
+        "employee/alice",
+        "led",
+        "nobody",
+        "no text",
+        "piece",
+        "bare",
+    ];
+    let found = store.load_all(0, &names).await.unwrap();
+    for (n, name) in [(0, "no number"), (4, "no text")] {
+        let corrupt = |why: &str| why.contains(name) && why.contains("a version");
+        assert!(matches!(&found[n], Err(StoreError::Corrupt(why)) if corrupt(why)));
+    }
+    assert_eq!(found[3], Ok(None));
+    let read = |n: usize| found[n].clone().unwrap().unwrap();
+    assert_eq!((read(1).version, read(1).state), (1, long("state")));
+    assert_eq!((read(2).pieces, read(6).version), (vec![], 4));
+    let bodies = read(5).pieces.into_iter().map(|piece| piece.body);
+    assert_eq!(bodies.collect::<Vec<_>>(), ["its own"]);
+}
+
+#[tokio::test]
 async fn a_damaged_alert_in_a_queue_cannot_be_decoded_and_holds_up_no_other() {
     let server = RedisServer::start();
     let store = open(&server, options("queue")).await;

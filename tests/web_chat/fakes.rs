@@ -15,8 +15,8 @@ use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::plugins::chat::{ChatAction, ChatEvent, Inbox, InboxError};
 use securitybot::store::{
-    Batch, Claim, Due, Epoch, Head, Health, JournalRow, Queue, QueuedAlert, Retention, RowPage,
-    RowQuery, Store, StoreError, Stored, WriteError,
+    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedAlert, Retention,
+    RowPage, RowQuery, Store, StoreError, WriteError,
 };
 
 #[derive(Default)]
@@ -127,7 +127,7 @@ impl Store for FakeStore {
         Err(WriteError::Fenced)
     }
 
-    async fn load(&self, _: &AggregateKey) -> Result<Option<Stored>, StoreError> {
+    async fn load_all(&self, _: u16, _: &[&str]) -> Result<Vec<Found>, StoreError> {
         Err(unavailable())
     }
 

@@ -49,6 +49,7 @@ where
     cases!(make;
         writes::a_commit_is_read_back_whole,
         writes::pieces_are_read_with_the_state_that_holds_them,
+        writes::many_are_loaded_at_once_in_the_order_in_which_they_are_named,
         writes::a_commit_from_another_version_is_a_conflict_and_nothing_of_its_batch_is_written,
         writes::a_birth_of_what_exists_is_a_conflict,
         writes::writes_of_a_batch_see_each_other_but_no_refused_one,

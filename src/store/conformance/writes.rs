@@ -156,6 +156,51 @@ pub(super) async fn pieces_are_read_with_the_state_that_holds_them(store: &dyn S
     assert_eq!(found.pieces, []);
 }
 
+pub(super) async fn many_are_loaded_at_once_in_the_order_in_which_they_are_named(
+    store: &dyn Store,
+) {
+    const MANY: u64 = 300;
+    // All together more than a script can name in one call.
+    const PIECES: u64 = 50;
+    const NEVER_WRITTEN: u64 = 7;
+    let mut owner = Owner::new(store).await;
+    let commit_of = |n: u64| {
+        let mut one = commit(&format!("employee/{n}"), 0);
+        if n.is_multiple_of(2) {
+            one.pieces.held = (1..=PIECES).collect();
+            let written = one.pieces.held.iter().filter(|at| **at != NEVER_WRITTEN);
+            one.pieces.written = written
+                .map(|number| Piece {
+                    number: *number,
+                    body: format!("piece {number} of {n}"),
+                })
+                .collect();
+        }
+        one
+    };
+    let known = |n: &u64| !n.is_multiple_of(3);
+    let writes = (0..MANY).filter(known).map(commit_of).map(Write::Commit);
+    owner.write(writes.collect()).await.unwrap();
+
+    let order: Vec<u64> = (0..MANY).rev().chain([4, 4, 6]).collect();
+    let expected = order.iter().map(|n| {
+        let one = known(n).then(|| commit_of(*n));
+        Ok(one.map(|one| Stored {
+            version: 1,
+            state: one.state,
+            guard: one.guard,
+            pieces: one.pieces.written,
+        }))
+    });
+    let names: Vec<String> = order.iter().map(|n| format!("employee/{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let found = store.load_all(HOME, &names).await.unwrap();
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    let elsewhere = store.load_all(HOME + 1, &names).await.unwrap();
+    assert_eq!(elsewhere, vec![Ok(None); names.len()]);
+    assert_eq!(store.load_all(HOME, &[]).await, Ok(Vec::new()));
+}
+
 pub(super) async fn a_commit_from_another_version_is_a_conflict_and_nothing_of_its_batch_is_written(
     store: &dyn Store,
 ) {

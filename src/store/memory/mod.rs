@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use super::lists::{self, Place};
 use super::{
-    Batch, Claim, Due, Epoch, Head, Health, JournalRow, Mark, Queue, QueuedAlert, Retention,
+    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Mark, Queue, QueuedAlert, Retention,
     RowPage, RowQuery, Store, StoreError, Stored, WriteError, shape,
 };
 use crate::core::ids::{AggregateKey, CaseId};
@@ -25,7 +25,7 @@ pub struct MemoryStore {
     all: Mutex<All>,
 }
 
-/// What a test can make the next [`Store::write`] do.
+/// What a test can make the next [`Store::write`] or [`Store::load_all`] do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `Failed`, nothing written.
@@ -36,6 +36,8 @@ pub enum Fault {
     WriteUnknown,
     /// Written by too few replicas.
     Unreplicate,
+    /// Of a load: `Unavailable`.
+    FailLoad,
 }
 
 #[derive(Default)]
@@ -46,6 +48,15 @@ struct All {
     faults: Vec<Fault>,
     /// Partitions that a test has out of order.
     broken: BTreeSet<u16>,
+    loads: u64,
+}
+
+impl All {
+    /// The next fault, if it is one of these.
+    fn fault(&mut self, of: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let next = self.faults.first().is_some_and(of);
+        next.then(|| self.faults.remove(0))
+    }
 }
 
 #[derive(Default)]
@@ -91,7 +102,7 @@ impl MemoryStore {
         }
     }
 
-    /// The next write meets this fault; several are met one after the other.
+    /// The next call of its kind meets this fault; several are met one after the other.
     pub fn inject(&self, fault: Fault) {
         self.all().faults.push(fault);
     }
@@ -103,6 +114,11 @@ impl MemoryStore {
             true => all.broken.insert(partition),
             false => all.broken.remove(&partition),
         };
+    }
+
+    /// How often something was loaded so far, whatever each call asked for.
+    pub fn loads(&self) -> u64 {
+        self.all().loads
     }
 
     fn all(&self) -> MutexGuard<'_, All> {
@@ -184,7 +200,7 @@ impl Store for MemoryStore {
         let head = shape::check(batch, self.partitions)?;
         let mut all = self.all();
         let unknown = || WriteError::Unknown("a test wants it so".to_owned());
-        let fault = (!all.faults.is_empty()).then(|| all.faults.remove(0));
+        let fault = all.fault(|fault| *fault != Fault::FailLoad);
         match fault {
             Some(Fault::Fail) => {
                 return Err(WriteError::Failed("a test wants it so".to_owned()));
@@ -199,12 +215,17 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
-        Ok(self.part(key.partition, |part| {
-            part.aggregates
-                .get(&key.name)
-                .map(|(stored, _)| stored.clone())
-        }))
+    async fn load_all(&self, partition: u16, names: &[&str]) -> Result<Vec<Found>, StoreError> {
+        let mut all = self.all();
+        all.loads += 1;
+        if all.fault(|fault| *fault == Fault::FailLoad).is_some() {
+            return Err(StoreError::Unavailable("a test wants it so".to_owned()));
+        }
+        let aggregates = &all.parts.entry(partition).or_default().aggregates;
+        let found = names.iter().map(|name| aggregates.get(*name));
+        Ok(found
+            .map(|found| Ok(found.map(|(stored, _)| stored.clone())))
+            .collect())
     }
 
     async fn due(

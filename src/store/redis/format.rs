@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::pack;
 use crate::core::machine::{Collection, Row};
 use crate::core::time::Timestamp;
-use crate::store::{Head, Mark, Piece, QueuedAlert, StoreError, Stored, lists};
+use crate::store::{Found, Head, Mark, Piece, QueuedAlert, StoreError, Stored, lists};
 
 pub(super) fn head(head: &Head) -> String {
     format!("{} {}", head.seq, head.hash)
@@ -58,18 +58,36 @@ pub(super) fn aggregate(guard: &str, held: &[u64], state: &str) -> Vec<u8> {
     led(&numbers, guard, state)
 }
 
+/// A hash's values; `None`: it has no such field.
+type Values = Vec<Option<Vec<u8>>>;
+
+/// What `load.lua` answers for some names: their versions, their values, how many pieces each has, these.
+pub(super) fn read_aggregates(
+    names: &[&str],
+    (versions, values, counts, pieces): (Values, Values, Vec<usize>, Values),
+) -> Vec<Found> {
+    let mut pieces = pieces.into_iter();
+    let found = names.iter().zip(versions).zip(values).zip(counts);
+    found
+        .map(|(((name, version), value), count)| {
+            let pieces: Values = pieces.by_ref().take(count).collect();
+            let (version, value) = (version.unwrap_or_default(), value.unwrap_or_default());
+            read_aggregate(name, &version, &value, &pieces)
+        })
+        .collect()
+}
+
 /// `version` is the one that commits compare. A Redis that lost the end of its append-only file twice can
 /// have applied half a commit, so that the two differ; following the other one would conflict for ever.
 /// `pieces` as `load.lua` found them: one by one those of the first line.
-pub(super) fn read_aggregate(
-    name: &str,
-    version: &str,
-    value: &[u8],
-    pieces: &[Option<Vec<u8>>],
-) -> Result<Stored, StoreError> {
+fn read_aggregate(name: &str, version: &[u8], value: &[u8], pieces: &[Option<Vec<u8>>]) -> Found {
     let version = match version {
-        "" => 0,
-        digits => digits.parse().map_err(|_| unreadable(name, "a version"))?,
+        b"" if value.is_empty() => return Ok(None),
+        b"" => 0,
+        digits => std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| unreadable(name, "a version"))?,
     };
     let (numbers, guard, state) = read_led(value);
     let numbers = numbers.split_ascii_whitespace().zip(pieces);
@@ -79,12 +97,12 @@ pub(super) fn read_aggregate(
             body: pack::text(packed.as_ref()?),
         })
     });
-    Ok(Stored {
+    Ok(Some(Stored {
         version,
         pieces: pieces.collect(),
         state,
         guard,
-    })
+    }))
 }
 
 /// The field of a piece in `pc`.

@@ -66,8 +66,8 @@ use futures_util::future::try_join_all;
 use redis::Cmd;
 
 use super::{
-    Batch, Claim, Due, Epoch, Head, Health, JournalRow, Queue, QueuedAlert, Retention, RowPage,
-    RowQuery, Store, StoreError, Stored, WriteError, shape,
+    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedAlert, Retention,
+    RowPage, RowQuery, Store, StoreError, WriteError, shape,
 };
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
@@ -227,18 +227,15 @@ impl Store for RedisStore {
         }
     }
 
-    async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
-        let mut cmd = scripts::LOAD.call(&self.prefix(key.partition));
-        cmd.arg(&key.name);
-        let (version, value, pieces): (String, Vec<u8>, Vec<Option<Vec<u8>>>) = self
+    async fn load_all(&self, partition: u16, names: &[&str]) -> Result<Vec<Found>, StoreError> {
+        let mut cmd = scripts::LOAD.call(&self.prefix(partition));
+        cmd.arg(names);
+        let found = self
             .reads
             .run(&scripts::LOAD, &cmd)
             .await
             .map_err(CallError::on_read)?;
-        if version.is_empty() && value.is_empty() {
-            return Ok(None);
-        }
-        format::read_aggregate(&key.name, &version, &value, &pieces).map(Some)
+        Ok(format::read_aggregates(names, found))
     }
 
     async fn due(

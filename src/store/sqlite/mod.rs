@@ -27,8 +27,8 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Claim, Due, Epoch, Head, Health, JournalRow, Queue, QueuedAlert, Retention, RowPage,
-    RowQuery, Store, StoreError, Stored, WriteError, shape,
+    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedAlert, Retention,
+    RowPage, RowQuery, Store, StoreError, WriteError, shape,
 };
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
@@ -150,6 +150,7 @@ fn unreadable(error: rusqlite::Error) -> StoreError {
         | (
             rusqlite::Error::FromSqlConversionFailure(..)
             | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
             | rusqlite::Error::IntegralValueOutOfRange(..),
             _,
         ) => StoreError::Corrupt(error.to_string()),
@@ -206,9 +207,11 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn load(&self, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
-        let key = key.clone();
-        self.readers.run(move |conn| read::load(conn, &key)).await
+    async fn load_all(&self, partition: u16, names: &[&str]) -> Result<Vec<Found>, StoreError> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.readers
+            .run(move |conn| read::load_all(conn, partition, &names))
+            .await
     }
 
     async fn due(

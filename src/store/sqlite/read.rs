@@ -4,13 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use tokio::sync::Semaphore;
 
 use super::{locked, schema, unreadable};
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::time::Timestamp;
-use crate::store::{Due, Head, JournalRow, Piece, Queue, QueuedAlert, StoreError, Stored};
+use crate::store::{Due, Found, Head, JournalRow, Piece, Queue, QueuedAlert, StoreError, Stored};
 
 /// Reads at the same time; the machine has few cores and the file one disk.
 const READERS: usize = 4;
@@ -64,34 +64,49 @@ pub(super) fn limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// One statement, so that state and pieces are of one commit.
-pub(super) fn load(conn: &Connection, key: &AggregateKey) -> Result<Option<Stored>, StoreError> {
-    (|| {
-        let mut select = conn.prepare_cached(
+/// In one transaction: the file's locks are taken and given back once.
+pub(super) fn load_all(
+    conn: &Connection,
+    partition: u16,
+    names: &[String],
+) -> Result<Vec<Found>, StoreError> {
+    let reading = conn.unchecked_transaction().map_err(unreadable)?;
+    let mut select = reading
+        .prepare_cached(
             "SELECT a.version, a.state, a.guard, p.number, p.body
              FROM aggregates a LEFT JOIN pieces p ON p.aggregate = a.id
              WHERE a.partition = ?1 AND a.name = ?2 ORDER BY p.number",
-        )?;
-        let mut rows = select.query(params![key.partition, key.name])?;
-        let mut stored = None;
-        while let Some(row) = rows.next()? {
-            let stored = match &mut stored {
-                Some(stored) => stored,
-                None => stored.insert(Stored {
-                    version: row.get(0)?,
-                    state: row.get(1)?,
-                    guard: row.get(2)?,
-                    pieces: Vec::new(),
-                }),
-            };
-            if let Some(number) = row.get(3)? {
-                let body = row.get(4)?;
-                stored.pieces.push(Piece { number, body });
-            }
+        )
+        .map_err(unreadable)?;
+    let found = names
+        .iter()
+        .map(|name| load(&mut select, partition, name).map_err(unreadable));
+    Ok(found.collect())
+}
+
+fn load(
+    select: &mut Statement<'_>,
+    partition: u16,
+    name: &str,
+) -> rusqlite::Result<Option<Stored>> {
+    let mut rows = select.query(params![partition, name])?;
+    let mut stored = None;
+    while let Some(row) = rows.next()? {
+        let stored = match &mut stored {
+            Some(stored) => stored,
+            None => stored.insert(Stored {
+                version: row.get(0)?,
+                state: row.get(1)?,
+                guard: row.get(2)?,
+                pieces: Vec::new(),
+            }),
+        };
+        if let Some(number) = row.get(3)? {
+            let body = row.get(4)?;
+            stored.pieces.push(Piece { number, body });
         }
-        Ok(stored)
-    })()
-    .map_err(unreadable)
+    }
+    Ok(stored)
 }
 
 pub(super) fn due(

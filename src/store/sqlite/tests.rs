@@ -53,13 +53,9 @@ fn a_full_disk_fails_the_batch_for_certain_and_leaves_nothing_of_it() {
     let (large, head) = batch(epoch, "large", 20_000);
     let full = write::committed(&mut conn, |tx| write::write(tx, &large, &head));
     assert!(matches!(full, Err(WriteError::Failed(_))), "{full:?}");
-    for n in 0..20 {
-        let key = AggregateKey {
-            partition: 0,
-            name: format!("large/{n}"),
-        };
-        assert_eq!(read::load(&conn, &key).unwrap(), None);
-    }
+    let names: Vec<String> = (0..20).map(|n| format!("large/{n}")).collect();
+    let found = read::load_all(&conn, 0, &names).unwrap();
+    assert!(found.iter().all(|found| *found == Ok(None)), "{found:?}");
     assert_eq!(read::journal_ends(&conn, 0).unwrap().0, Head::default());
     // What fits is still taken.
     let (small, head) = batch(epoch, "small", 10);

@@ -1,13 +1,13 @@
--- One aggregate: its version as commits compare it, its value, and the pieces that the value names in its first
--- line. What is not there is ''; a piece that is not there is false.
-local name = arg()
-local value = redis.call('HGET', P .. 'agg', name) or ''
-local fields = {}
-for number in string.gmatch(string.match(value, '^%d+([ %d]*)\n') or '', '%d+') do
-  fields[#fields + 1] = name .. '\0' .. number
+-- Aggregates: their versions as commits compare them, their values, how many pieces each value names in its first
+-- line, and all these pieces. What is not there is false.
+local names = take(#ARGV - 1)
+local values = hmget(P .. 'agg', names)
+local counts, fields = {}, {}
+for i, name in ipairs(names) do
+  local before = #fields
+  for number in string.gmatch(string.match(values[i] or '', '^%d+([ %d]*)\n') or '', '%d+') do
+    fields[#fields + 1] = name .. '\0' .. number
+  end
+  counts[i] = #fields - before
 end
-return {
-  redis.call('HGET', P .. 'ver', name) or '',
-  value,
-  hmget(P .. 'pc', fields),
-}
+return { hmget(P .. 'ver', names), values, counts, hmget(P .. 'pc', fields) }

@@ -70,7 +70,7 @@ impl Store for Journals {
         _: &AggregateKey,
         _: u64,
         _: usize,
-    ) -> Result<Vec<QueuedAlert>, StoreError> {
+    ) -> Result<Vec<QueuedChunk>, StoreError> {
         none()
     }
     async fn sources(&self, _: u16) -> Result<Vec<AggregateKey>, StoreError> {

@@ -1,6 +1,7 @@
 //! What a source's intake does with a flood, and with a store that remembers less than it had acknowledged.
 #![allow(clippy::unwrap_used, reason = "a failing test is a panic")]
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use actix::{Actor, Addr, Context, Handler, ResponseFuture};
 use securitybot::actors::checkpointer::{Persist, Verdict};
 use securitybot::actors::intake::{Intake, IntakeEnv};
 use securitybot::actors::mailbox::{Mailbox, Slot, mailbox};
-use securitybot::actors::messages::{AcceptAlerts, AcceptError, Accepted, Deliver, DeliverError};
+use securitybot::actors::messages::{
+    AcceptAlerts, AcceptError, Accepted, Deliver, DeliverError, Stop,
+};
 use securitybot::config::Config;
 use securitybot::core::alert::{Alert, Severity};
 use securitybot::core::conversation::{Event, Reply};
@@ -18,6 +21,7 @@ use securitybot::core::employee::Directory;
 use securitybot::core::ids::{AggregateKey, SourceId};
 use securitybot::core::text::Untrusted;
 use securitybot::core::time::Timestamp;
+use securitybot::core::world::World;
 use securitybot::plugins::sources::Incoming;
 use securitybot::store::memory::MemoryStore;
 use securitybot::store::{Batch, Epoch, Head, Store, Write};
@@ -63,10 +67,11 @@ impl Handler<Persist> for Forgetful {
     }
 }
 
-/// Conversations that take what comes when they are let.
+/// Conversations that take what comes when they are let, but for one number.
 struct Conversations {
     let_in: Rc<Semaphore>,
-    got: Rc<std::cell::RefCell<Vec<u64>>>,
+    refuses: Rc<Cell<u64>>,
+    got: Rc<RefCell<Vec<u64>>>,
 }
 
 impl Actor for Conversations {
@@ -78,9 +83,13 @@ impl Handler<Deliver> for Conversations {
 
     fn handle(&mut self, message: Deliver, _: &mut Self::Context) -> Self::Result {
         let (let_in, got) = (self.let_in.clone(), self.got.clone());
+        let refused = self.refuses.get();
         Box::pin(async move {
             let _turn = let_in.acquire().await.unwrap();
             if let Event::AlertsArrived { alerts, .. } = message.event {
+                if alerts.iter().any(|(number, _)| *number == refused) {
+                    return Err(DeliverError::TryAgain("not this one".to_owned()));
+                }
                 got.borrow_mut()
                     .extend(alerts.iter().map(|(number, _)| number));
             }
@@ -92,8 +101,11 @@ impl Handler<Deliver> for Conversations {
 struct Bench {
     store: Arc<MemoryStore>,
     intake: Addr<Intake>,
+    env: Arc<IntakeEnv>,
+    world: Arc<World>,
     let_in: Rc<Semaphore>,
-    got: Rc<std::cell::RefCell<Vec<u64>>>,
+    refuses: Rc<Cell<u64>>,
+    got: Rc<RefCell<Vec<u64>>>,
     _slots: (Slot<Persist>, Slot<Deliver>),
 }
 
@@ -111,33 +123,49 @@ async fn start(forgets: u32, let_in: usize) -> Bench {
     persist_slot.install(&forgetful.start());
     let (deliver_slot, conversations) = mailbox("dispatcher");
     let (let_in, got) = (Rc::new(Semaphore::new(let_in)), Rc::default());
+    let refuses = Rc::new(Cell::new(0));
     let people = Conversations {
         let_in: let_in.clone(),
+        refuses: refuses.clone(),
         got: Rc::clone(&got),
     };
     deliver_slot.install(&people.start());
     let (_, escalations) = mailbox("escalator");
-    let env = IntakeEnv {
+    let env = Arc::new(IntakeEnv {
         now: Arc::new(|| NOW),
         store: store.clone(),
         checkpointers: Arc::new(vec![persist]),
         conversations,
         escalations,
-    };
+    });
     let text = "[store]\npartitions = 1\n".to_owned();
     let config = Config::parse("config.toml".as_ref(), text, std::iter::empty()).unwrap();
     let world = Arc::new(config.world(Directory::default(), BTreeMap::new()));
-    let intake = Intake::new(SourceId::new("hook"), Arc::new(env), world, u64::MAX).start();
+    let intake = intake(&env, &world);
     Bench {
         store,
         intake,
+        env,
+        world,
         let_in,
+        refuses,
         got,
         _slots: (persist_slot, deliver_slot),
     }
 }
 
+fn intake(env: &Arc<IntakeEnv>, world: &Arc<World>) -> Addr<Intake> {
+    let source = SourceId::new("hook");
+    Intake::new(source, env.clone(), world.clone(), u64::MAX).start()
+}
+
 impl Bench {
+    /// It dies, and another reads the queue.
+    async fn restart(&mut self) {
+        self.intake.send(Stop).await.unwrap();
+        self.intake = intake(&self.env, &self.world);
+    }
+
     fn send(
         &self,
         first: usize,
@@ -201,6 +229,29 @@ async fn an_alert_whose_taking_the_store_forgot_is_delivered_and_taken_again() {
 
     until("taken", async || bench.backlog().await == 0).await;
     assert_eq!(*bench.got.borrow(), [1, 1]);
+}
+
+#[actix_rt::test]
+async fn what_was_accepted_together_leaves_the_queue_when_all_of_it_is_taken_and_comes_again_whole_until_then()
+ {
+    let mut bench = start(0, 100).await;
+    bench.refuses.set(2);
+    bench.send(0, 3).await.unwrap();
+    until("delivered", async || bench.got.borrow().len() == 2).await;
+    bench.send(3, 2).await.unwrap();
+    until("the next ones are taken", async || {
+        bench.backlog().await == 3
+    })
+    .await;
+
+    bench.restart().await;
+    until("delivered again", async || bench.got.borrow().len() == 6).await;
+    assert_eq!(bench.backlog().await, 3);
+    bench.refuses.set(0);
+    until("taken", async || bench.backlog().await == 0).await;
+    let mut got = bench.got.take();
+    got.sort_unstable();
+    assert_eq!(got, [1, 1, 2, 3, 3, 4, 5]);
 }
 
 #[actix_rt::test]

@@ -348,9 +348,9 @@ impl Pair<'_> {
                     source,
                 })
             }
-            Draft::Take(numbers) => Write::Take {
+            Draft::Take(firsts) => Write::Take {
                 source: key("source/local".to_owned()),
-                numbers: numbers.clone(),
+                firsts: firsts.clone(),
             },
         }
     }
@@ -381,6 +381,7 @@ impl Pair<'_> {
         let source = key("source/local".to_owned());
         let _ = both!(self, queue(&source));
         let _ = both!(self, queued(&source, 2, 5));
+        let _ = both!(self, queued(&source, 0, 99));
         let _ = both!(self, sources(HOME));
         let _ = both!(self, journal(HOME, 3, 99));
         let _ = both!(self, journal(HOME, 0, 3));

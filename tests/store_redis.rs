@@ -22,7 +22,8 @@ use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::store::redis::{RedisOptions, RedisStore};
 use securitybot::store::{
-    Batch, Commit, Head, RowQuery, Store, StoreError, Write, WriteError, conformance, journal,
+    Accept, Batch, Commit, Head, QueuedAlert, QueuedChunk, RowQuery, Store, StoreError, Write,
+    WriteError, conformance, journal,
 };
 
 const TTL: Duration = Duration::from_secs(30);
@@ -219,12 +220,62 @@ async fn a_store_of_schema_2_is_taken_over() {
         &["HSET", "securitybot:{p0}:ver", "employee/alice", "6"],
     )
     .await;
+    // Each alert was a value of its own.
+    let (next, queue) = ("securitybot:{p0}:next", "securitybot:{p0}:q:source/http");
+    let _: i64 = raw(&server, &["HSET", next, "source/http", "6"]).await;
+    for (number, alert) in [
+        ("2", "14\nemployee/alice={\"n\":2}"),
+        ("5", "12\nemployee/bob={\"n\":5}"),
+    ] {
+        let _: i64 = raw(&server, &["HSET", queue, number, alert]).await;
+    }
     let store = RedisStore::open(&server.url(), 4, hasty()).await.unwrap();
     let found = store.load(&alice()).await.unwrap().unwrap();
     assert_eq!((found.version, found.state.as_str()), (6, "{\"old\":1}"));
     assert_eq!((found.guard.as_str(), found.pieces), ("{}", vec![]));
     let schema: String = raw(&server, &["HGET", meta, "schema"]).await;
     assert_eq!(schema, "4");
+
+    let claim = store.claim(0, "a", now(), TTL).await.unwrap();
+    let source = AggregateKey {
+        partition: 0,
+        name: "source/http".to_owned(),
+    };
+    let alert = |number: u64, receiver: &str| QueuedAlert {
+        number,
+        receiver: receiver.to_owned(),
+        body: format!("{{\"n\":{number}}}"),
+    };
+    let chunk = |alerts: Vec<QueuedAlert>| QueuedChunk {
+        first: alerts[0].number,
+        count: alerts.len() as u64,
+        alerts: Ok(alerts),
+    };
+    let old = [alert(2, "employee/alice"), alert(5, "employee/bob")];
+    let old = old.map(|alert| chunk(vec![alert]));
+    assert_eq!(store.queued(&source, 0, 9).await.unwrap(), old);
+    assert_eq!(store.queue(&source).await.unwrap().backlog, 2);
+    let (mut next, _) = batch(claim.epoch, &claim.head);
+    let new = vec![alert(6, "employee/alice"), alert(7, "employee/bob")];
+    next.journal.clear();
+    next.writes = vec![
+        Write::Take {
+            source: source.clone(),
+            firsts: vec![2],
+        },
+        Write::Accept(Accept {
+            source: source.clone(),
+            first: 6,
+            alerts: new.clone(),
+            marks: Vec::new(),
+            cursor: None,
+            rows: Vec::new(),
+        }),
+    ];
+    store.write(&next).await.unwrap();
+    let left = store.queued(&source, 0, 9).await.unwrap();
+    assert_eq!(left, [old[1].clone(), chunk(new)]);
+    assert_eq!(store.queue(&source).await.unwrap().backlog, 3);
 }
 
 #[tokio::test]

@@ -13,7 +13,10 @@ use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::store::memory::MemoryStore;
 use securitybot::store::sqlite::SqliteStore;
-use securitybot::store::{Batch, Commit, Piece, Store, StoreError, Write, WriteError, conformance};
+use securitybot::store::{
+    Accept, Batch, Commit, Piece, QueuedAlert, QueuedChunk, Store, StoreError, Write, WriteError,
+    conformance,
+};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -130,8 +133,17 @@ async fn a_file_of_schema_1_is_taken_over() {
     store.close().await;
     drop(store);
     let conn = rusqlite::Connection::open(&path).unwrap();
-    conn.execute_batch("DROP TABLE pieces; PRAGMA user_version = 1;")
-        .unwrap();
+    conn.execute_batch(
+        "DROP TABLE pieces; DROP TABLE queue;
+         CREATE TABLE queue(
+           source INTEGER NOT NULL, number INTEGER NOT NULL, receiver TEXT NOT NULL,
+           body TEXT NOT NULL, PRIMARY KEY(source, number)) STRICT, WITHOUT ROWID;
+         INSERT INTO sources VALUES(7, 0, 'source/http', 6, 2, NULL);
+         INSERT INTO queue VALUES(7, 5, 'employee/bob', '{\"n\": \"ü\n\"}');
+         INSERT INTO queue VALUES(7, 2, 'employee/alice', '{\"n\":2}');
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
     drop(conn);
 
     let store = SqliteStore::open(&path, 4).unwrap();
@@ -151,6 +163,88 @@ async fn a_file_of_schema_1_is_taken_over() {
     store.write(&next).await.unwrap();
     let found = store.load(&key).await.unwrap().unwrap();
     assert_eq!((found.version, found.pieces), (2, vec![piece]));
+
+    // Each alert had a row of its own.
+    let chunk = |number: u64, receiver: &str, body: &str| QueuedChunk {
+        first: number,
+        count: 1,
+        alerts: Ok(vec![QueuedAlert {
+            number,
+            receiver: receiver.to_owned(),
+            body: body.to_owned(),
+        }]),
+    };
+    let (alice, bob) = (
+        chunk(2, "employee/alice", "{\"n\":2}"),
+        chunk(5, "employee/bob", "{\"n\": \"ü\n\"}"),
+    );
+    let queued = store.queued(&source(), 0, 9).await.unwrap();
+    assert_eq!(queued, [alice, bob.clone()]);
+    next.writes = vec![take(&[2])];
+    store.write(&next).await.unwrap();
+    assert_eq!(store.queued(&source(), 0, 9).await.unwrap(), [bob]);
+    let queue = store.queue(&source()).await.unwrap();
+    assert_eq!((queue.next, queue.backlog), (6, 1));
+}
+
+fn source() -> AggregateKey {
+    AggregateKey {
+        partition: 0,
+        name: "source/http".to_owned(),
+    }
+}
+
+fn take(firsts: &[u64]) -> Write {
+    Write::Take {
+        source: source(),
+        firsts: firsts.to_vec(),
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_chunk_of_a_queue_says_so_and_holds_up_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, 4).unwrap();
+    let mut next = batch(claimed(&store).await, "employee/alice");
+    let accept = |numbers: std::ops::Range<u64>| {
+        let first = numbers.start;
+        let alerts = numbers.map(|number| QueuedAlert {
+            number,
+            receiver: "employee/alice".to_owned(),
+            body: "{}".to_owned(),
+        });
+        Write::Accept(Accept {
+            source: source(),
+            first,
+            alerts: alerts.collect(),
+            marks: Vec::new(),
+            cursor: None,
+            rows: Vec::new(),
+        })
+    };
+    next.writes = vec![accept(1..4), accept(4..6)];
+    store.write(&next).await.unwrap();
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    for damaged in [
+        "json_remove(alerts, '$[0]')",
+        "'[{\"number\":1,'",
+        "'[]'",
+        "''",
+    ] {
+        let update = format!("UPDATE queue SET alerts = {damaged} WHERE first = 1");
+        conn.execute(&update, []).unwrap();
+        let found = store.queued(&source(), 0, 9).await.unwrap();
+        let [hit, other] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!((hit.first, hit.count, other.first), (1, 3, 4));
+        assert!(hit.alerts.is_err(), "{damaged}");
+        assert_eq!(other.alerts.as_ref().map(Vec::len), Ok(2));
+    }
+    next.writes = vec![take(&[1])];
+    store.write(&next).await.unwrap();
+    assert_eq!(store.queue(&source()).await.unwrap().backlog, 2);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! One per source: the accepting commit, the order of alerts, and their way to the conversations.
 //!
-//! Requests that wait while a commit is under way are accepted together by the next one. What is accepted
-//! stays in the store's queue until its receiver has committed it; a number is delivered again until then,
-//! and conversations skip numbers they have taken.
+//! Requests that wait while a commit is under way are accepted together by the next one. What it accepted is a
+//! chunk of the store's queue until the receivers of all its alerts have committed them; what is read from there
+//! again is delivered again, and conversations skip numbers they have taken.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -22,11 +22,12 @@ use crate::core::ids::{AggregateKey, SourceId};
 use crate::core::page::Raise;
 use crate::core::time::Timestamp;
 use crate::core::world::World;
-use crate::store::{Queue, QueuedAlert, Seen, Store, Write};
+use crate::store::{Queue, QueuedChunk, Seen, Store, Write};
 
 use super::acceptance::{self, Queued};
 use super::beside::{Beside, Done};
 use super::checkpointer::{Persist, Verdict};
+use super::chunks::Chunks;
 use super::durable::persist;
 use super::mailbox::Mailbox;
 use super::messages::{
@@ -34,7 +35,7 @@ use super::messages::{
 };
 use super::{Now, operations};
 
-/// Alerts kept in memory for delivery; the rest of the backlog stays in the store.
+/// Alerts kept in memory for delivery, and the rest of a chunk that was begun; what else waits stays in the store.
 const WINDOW: usize = 2_000;
 /// Alerts handed to one conversation at once.
 const MAX_DELIVERY: usize = 100;
@@ -58,7 +59,7 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// An escalation answers after its commit.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(500);
-/// Taken alerts leave the queue together: so many of them, or after so long.
+/// Chunks leave the queue together: so many of them, or after so long.
 const TAKE_FROM: usize = 500;
 const TAKE_AFTER: Duration = Duration::from_millis(100);
 
@@ -115,10 +116,10 @@ pub struct Intake {
     /// A timer will begin the next round of deliveries.
     next_round: bool,
     deliveries: Beside,
-    /// Being paged about.
+    /// Being paged about, by the number of the alert, or of a chunk's first one.
     unreadable: BTreeSet<u64>,
-    /// Committed by their receivers, still in the store's queue.
-    taken: Vec<u64>,
+    /// What is in memory of the store's queue, and what can leave it.
+    chunks: Chunks,
     taking: bool,
     /// A timer will take.
     takes_soon: bool,
@@ -148,7 +149,7 @@ impl Intake {
             next_round: false,
             deliveries: Beside::default(),
             unreadable: BTreeSet::new(),
-            taken: Vec::new(),
+            chunks: Chunks::default(),
             taking: false,
             takes_soon: false,
         }
@@ -184,6 +185,7 @@ impl Intake {
         let pending = std::mem::take(&mut self.pending);
         self.in_memory -= pending.values().map(VecDeque::len).sum::<usize>();
         self.ready.clear();
+        self.chunks.forget();
         self.read_through = 0;
         self.beginnings += 1;
     }
@@ -196,7 +198,7 @@ impl Intake {
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let calls = self.accepting || self.reading || self.taking || self.next.is_none();
-        let work = self.in_memory > 0 || !self.taken.is_empty() || !self.waiting.is_empty();
+        let work = self.in_memory > 0 || !self.chunks.done.is_empty() || !self.waiting.is_empty();
         if !calls && !work && self.unreadable.is_empty() {
             self.reread(ctx);
         }
@@ -268,6 +270,9 @@ impl Intake {
         if self.reading || self.read_through + 1 != first || self.in_memory >= WINDOW {
             return self.refill(ctx);
         }
+        let count = alerts.len() as u64;
+        self.chunks.begin(first, count, first..first + count);
+        self.read_through = first + count - 1;
         for queued in alerts {
             self.keep(queued.number, queued.receiver, queued.alert);
         }
@@ -275,7 +280,6 @@ impl Intake {
     }
 
     fn keep(&mut self, number: u64, receiver: String, alert: Alert) {
-        self.read_through = number;
         self.in_memory += 1;
         match self.pending.get_mut(&receiver) {
             Some(queue) => queue.push_back((number, alert)),
@@ -305,13 +309,13 @@ impl Intake {
                 return actor.refill(ctx);
             }
             match queued {
-                Ok(queued) => {
-                    if queued.len() < limit {
-                        // Nothing older is left below the queue's end as it was when we asked.
+                Ok(chunks) => {
+                    if chunks.is_empty() {
+                        // Nothing is left below the queue's end as it was when we asked.
                         actor.read_through = actor.read_through.max(next - 1);
                     }
-                    for queued in queued {
-                        actor.requeue(queued, ctx);
+                    for chunk in chunks {
+                        actor.requeue(chunk, ctx);
                     }
                     actor.deliver(ctx);
                     actor.refill(ctx);
@@ -324,29 +328,47 @@ impl Intake {
         }));
     }
 
-    fn requeue(&mut self, queued: QueuedAlert, ctx: &mut Context<Self>) {
-        match serde_json::from_str(&queued.body) {
-            Ok(alert) => {
-                let through = self.read_through.max(queued.number);
-                self.keep(queued.number, queued.receiver, alert);
-                self.read_through = through;
-            }
-            Err(error) => {
-                tracing::error!(source = %self.source, number = queued.number, %error,
-                    "a queued alert cannot be read; paging");
-                self.read_through = self.read_through.max(queued.number);
-                if self.unreadable.insert(queued.number) {
-                    self.page_unreadable(queued.number, error.to_string(), ctx);
+    fn requeue(&mut self, chunk: QueuedChunk, ctx: &mut Context<Self>) {
+        self.read_through = chunk.last();
+        let QueuedChunk { first, count, .. } = chunk;
+        match chunk.alerts {
+            Ok(alerts) => {
+                let numbers = alerts.iter().map(|alert| alert.number);
+                self.chunks.begin(first, count, numbers);
+                for queued in alerts {
+                    match serde_json::from_str(&queued.body) {
+                        Ok(alert) => self.keep(queued.number, queued.receiver, alert),
+                        Err(error) => self.cannot_read(queued.number, 1, error.to_string(), ctx),
+                    }
                 }
+            }
+            Err(why) => {
+                self.chunks.begin(first, count, [first]);
+                self.cannot_read(first, count, why, ctx);
             }
         }
     }
 
-    /// It stays in the queue until its page is durable: an alert that was acknowledged ends in a page.
-    fn page_unreadable(&mut self, number: u64, error: String, ctx: &mut Context<Self>) {
+    fn cannot_read(&mut self, number: u64, count: u64, error: String, ctx: &mut Context<Self>) {
+        tracing::error!(source = %self.source, number, count, %error,
+            "queued alerts cannot be read; paging");
+        if self.unreadable.insert(number) {
+            self.page_unreadable(number, count, error, ctx);
+        }
+    }
+
+    /// They stay in the queue until their page is durable: an alert that was acknowledged ends in a page.
+    fn page_unreadable(&mut self, number: u64, count: u64, error: String, ctx: &mut Context<Self>) {
         let source = &self.source;
-        let summary =
-            format!("A queued alert of source {source} (number {number}) cannot be read: {error}");
+        let summary = match count {
+            0 | 1 => format!(
+                "A queued alert of source {source} (number {number}) cannot be read: {error}"
+            ),
+            _ => format!(
+                "{count} queued alerts of source {source} (from number {number} on) cannot be \
+                 read: {error}"
+            ),
+        };
         let about = format!("queued/{source}/{number}");
         // Not by the clock: found again after a restart, it is the same page.
         let raise = operations::page(&self.world, &about, Timestamp::default(), summary);
@@ -356,12 +378,12 @@ impl Intake {
             if let Err(why) = paged {
                 tracing::warn!(source = %actor.source, number, %why, "will page again");
                 ctx.run_later(RETRY, move |actor, ctx| {
-                    actor.page_unreadable(number, error, ctx);
+                    actor.page_unreadable(number, count, error, ctx);
                 });
                 return;
             }
             actor.unreadable.remove(&number);
-            actor.taken.push(number);
+            actor.chunks.finish(number);
             actor.take(ctx);
         }));
     }
@@ -440,7 +462,9 @@ impl Intake {
             self.ready.push(receiver);
         }
         self.in_memory -= alerts.len();
-        self.taken.extend(alerts.iter().map(|(number, _)| *number));
+        for (number, _) in alerts.iter() {
+            self.chunks.finish(*number);
+        }
         self.take_soon(ctx);
         self.deliver(ctx);
         self.refill(ctx);
@@ -449,10 +473,10 @@ impl Intake {
 
     /// There is no hurry: a commit for each alert would cost as much as accepting it.
     fn take_soon(&mut self, ctx: &mut Context<Self>) {
-        if self.taken.len() >= TAKE_FROM {
+        if self.chunks.done.len() >= TAKE_FROM {
             return self.take(ctx);
         }
-        if !self.takes_soon && !self.taken.is_empty() {
+        if !self.takes_soon && !self.chunks.done.is_empty() {
             self.takes_soon = true;
             ctx.run_later(TAKE_AFTER, |actor, ctx| {
                 actor.takes_soon = false;
@@ -461,31 +485,34 @@ impl Intake {
         }
     }
 
-    /// Removes taken alerts from the store's queue.
+    /// Removes taken chunks from the store's queue.
     fn take(&mut self, ctx: &mut Context<Self>) {
-        if self.taking || self.taken.is_empty() {
+        if self.taking || self.chunks.done.is_empty() {
             return;
         }
         self.taking = true;
-        let numbers = std::mem::take(&mut self.taken);
+        let (done, beginnings) = (std::mem::take(&mut self.chunks.done), self.beginnings);
         let env = self.env.clone();
         let source = self.key.clone();
+        let firsts = done.iter().map(|chunk| chunk.first).collect();
         let take = async move {
-            let write = Write::Take {
-                source: source.clone(),
-                numbers: numbers.clone(),
-            };
-            let verdict = persist(&env.checkpointers, source.partition, write, Vec::new()).await;
-            (numbers, verdict)
+            let partition = source.partition;
+            let write = Write::Take { source, firsts };
+            persist(&env.checkpointers, partition, write, Vec::new()).await
         };
-        ctx.spawn(take.into_actor(self).map(|(numbers, verdict), actor, ctx| {
+        ctx.spawn(take.into_actor(self).map(move |verdict, actor, ctx| {
             actor.taking = false;
+            if actor.beginnings != beginnings {
+                // What the store still has was read again since.
+                return actor.take_soon(ctx);
+            }
             if matches!(verdict, Verdict::Committed | Verdict::Unreplicated(_)) {
-                actor.know_backlog(actor.backlog.saturating_sub(numbers.len() as u64));
+                let alerts = done.iter().map(|chunk| chunk.count).sum();
+                actor.know_backlog(actor.backlog.saturating_sub(alerts));
                 actor.take_soon(ctx);
             } else {
                 // Taking twice is harmless.
-                actor.taken.extend(numbers);
+                actor.chunks.done.extend(done);
                 ctx.run_later(RETRY, |actor, ctx| actor.take(ctx));
             }
         }));

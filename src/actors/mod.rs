@@ -11,6 +11,7 @@ pub mod beside;
 pub mod caretaker;
 pub mod checkpoint;
 pub mod checkpointer;
+mod chunks;
 pub mod delivery;
 pub mod dispatcher;
 pub mod durable;

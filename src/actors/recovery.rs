@@ -12,7 +12,7 @@ use crate::core::case::CaseView;
 use crate::core::ids::AggregateKey;
 use crate::core::machine::{Collection, Context, Guard, Machine, Remains, Row, RowChange, Step};
 use crate::core::world::World;
-use crate::store::{RowQuery, Store};
+use crate::store::{QueuedChunk, RowQuery, Store};
 
 use super::durable::Env;
 
@@ -108,14 +108,15 @@ async fn taken_from(
 ) -> Result<Option<u64>, String> {
     let (mut last, mut after) = (None, 0);
     loop {
-        let queued = store
+        let chunks = store
             .queued(source, after, QUEUE_PAGE)
             .await
             .map_err(text)?;
-        let Some(end) = queued.last().map(|alert| alert.number) else {
+        let Some(end) = chunks.last().map(QueuedChunk::last) else {
             return Ok(last);
         };
-        for alert in queued.iter().filter(|alert| alert.receiver == key.name) {
+        let alerts = chunks.iter().filter_map(|chunk| chunk.alerts.as_ref().ok());
+        for alert in alerts.flatten().filter(|alert| alert.receiver == key.name) {
             let Ok(read) = serde_json::from_str::<Alert>(&alert.body) else {
                 continue;
             };

@@ -135,7 +135,7 @@ impl Store for FaultyStore {
         source: &AggregateKey,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<QueuedAlert>, StoreError> {
+    ) -> Result<Vec<QueuedChunk>, StoreError> {
         around("store.queued", self.0.queued(source, after, limit)).await
     }
 

@@ -69,10 +69,11 @@ pub struct Batch {
 pub enum Write {
     Commit(Commit),
     Accept(Accept),
-    /// Alerts that their receivers have committed leave the queue.
+    /// Chunks leave the queue, once the receivers of all their alerts have committed these. Each by the number of
+    /// its first alert; a number that no chunk begins with takes nothing, so that taking twice is harmless.
     Take {
         source: AggregateKey,
-        numbers: Vec<u64>,
+        firsts: Vec<u64>,
     },
 }
 
@@ -126,7 +127,7 @@ pub struct Birth {
     pub rows: Vec<RowChange>,
 }
 
-/// The accepting commit of one request or one poll.
+/// The accepting commit of a few requests or one poll. Its alerts, if it has any, enter the queue as one chunk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accept {
     pub source: AggregateKey,
@@ -147,6 +148,26 @@ pub struct QueuedAlert {
     pub receiver: String,
     /// The alert's JSON.
     pub body: String,
+}
+
+/// What one [`Accept`] put into a queue: kept as one value, and let go as one by [`Write::Take`]. Of which of its
+/// alerts were committed nothing is kept: after a crash the whole of it is delivered again, and a conversation skips
+/// the numbers up to the last one that it took, which stands in its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedChunk {
+    /// The number of its first alert; those of the others follow.
+    pub first: u64,
+    /// How many alerts it has, also when they cannot be read any more; at least 1.
+    pub count: u64,
+    /// Or why they cannot be read.
+    pub alerts: Result<Vec<QueuedAlert>, String>,
+}
+
+impl QueuedChunk {
+    /// The number of its last alert.
+    pub fn last(&self) -> u64 {
+        self.first.saturating_add(self.count.saturating_sub(1))
+    }
 }
 
 /// A dedup mark: it says that an identity was accepted with that body.
@@ -247,6 +268,7 @@ pub struct Due {
 pub struct Queue {
     /// The number the next accepted alert gets; 1 for a new source.
     pub next: u64,
+    /// How many alerts its chunks hold.
     pub backlog: u64,
     pub cursor: Option<String>,
 }
@@ -343,13 +365,14 @@ pub trait Store: Send + Sync + 'static {
 
     async fn queue(&self, source: &AggregateKey) -> Result<Queue, StoreError>;
 
-    /// Queued alerts with a number above `after`, in order.
+    /// Chunks whose first number is above `after`, in order: whole ones, until they hold `limit` alerts or more. One
+    /// that is damaged is among them and says so; it must not keep the others back.
     async fn queued(
         &self,
         source: &AggregateKey,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<QueuedAlert>, StoreError>;
+    ) -> Result<Vec<QueuedChunk>, StoreError>;
 
     /// The names of all sources of a partition that ever had a queue, for the leftovers of sources
     /// that were taken out of the config.

@@ -100,7 +100,7 @@ impl Store for FakeStore {
         _: &AggregateKey,
         _: u64,
         _: usize,
-    ) -> Result<Vec<QueuedAlert>, StoreError> {
+    ) -> Result<Vec<QueuedChunk>, StoreError> {
         panic!("{NOT_ASKED}")
     }
     async fn sources(&self, _: u16) -> Result<Vec<AggregateKey>, StoreError> {

@@ -6,7 +6,7 @@ use securitybot::core::ids::{AggregateKey, CaseId};
 use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::store::redis::RedisStore;
 use securitybot::store::{
-    Accept, Batch, Commit, Mark, QueuedAlert, Retention, RowQuery, Store, StoreError, Write,
+    Accept, Batch, Claim, Commit, Mark, QueuedAlert, Retention, RowQuery, Store, StoreError, Write,
     WriteError, journal,
 };
 
@@ -57,6 +57,21 @@ async fn write(store: &RedisStore, expected: u64, first: u64) -> Result<(), Writ
         rows: vec![row("one", long("row")), row("two", long("row"))],
         births: Vec::new(),
     };
+    let mark = Mark {
+        identity: "the one".to_owned(),
+        body: "its body".to_owned(),
+        expires: now().after(TTL),
+        renew: false,
+        alert: "a".to_owned(),
+    };
+    let mut batch = accepting(claim, first, vec![mark]);
+    batch.writes.insert(0, Write::Commit(commit));
+    batch.journal = rows;
+    store.write(&batch).await
+}
+
+/// Two alerts behind `first`.
+fn accepting(claim: Claim, first: u64, marks: Vec<Mark>) -> Batch {
     let alerts = [first, first + 1].map(|number| QueuedAlert {
         number,
         receiver: alice().name,
@@ -66,25 +81,18 @@ async fn write(store: &RedisStore, expected: u64, first: u64) -> Result<(), Writ
         source: source(),
         first,
         alerts: alerts.into(),
-        marks: vec![Mark {
-            identity: "the one".to_owned(),
-            body: "its body".to_owned(),
-            expires: now().after(TTL),
-            renew: false,
-            alert: "a".to_owned(),
-        }],
+        marks,
         cursor: None,
         rows: Vec::new(),
     };
-    let batch = Batch {
+    Batch {
         partition: 0,
         epoch: claim.epoch,
         head_before: claim.head,
-        writes: vec![Write::Commit(commit), Write::Accept(accept)],
-        journal: rows,
+        writes: vec![Write::Accept(accept)],
+        journal: Vec::new(),
         now: now(),
-    };
-    store.write(&batch).await
+    }
 }
 
 async fn call<T: redis::FromRedisValue>(server: &RedisServer, words: &[&[u8]]) -> T {
@@ -178,20 +186,54 @@ async fn what_is_damaged_spoils_nothing_that_is_loaded_with_it() {
 }
 
 #[tokio::test]
-async fn a_damaged_alert_in_a_queue_cannot_be_decoded_and_holds_up_no_other() {
+async fn a_damaged_chunk_of_a_queue_says_so_and_how_many_alerts_it_had_and_holds_up_no_other() {
     let server = RedisServer::start();
     let store = open(&server, options("queue")).await;
     write(&store, 0, 1).await.unwrap();
     let key = b"queue:{p0}:q:source/http";
     let whole: Vec<u8> = call(&server, &[b"HGET", key, b"1"]).await;
+    let next = store.claim(0, "a", now(), TTL).await.unwrap();
+    let next = accepting(next, 3, vec![]);
+    store.write(&next).await.unwrap();
     for damaged in damages(&whole) {
         let _: i64 = call(&server, &[b"HSET", key, b"1", &damaged]).await;
         let found = store.queued(&source(), 0, 9).await.unwrap();
-        assert_eq!((found[0].number, found[1].number), (1, 2));
-        let decoded = serde_json::from_str::<serde_json::Value>(&found[0].body);
-        assert!(decoded.is_err(), "{damaged:?}");
-        assert_eq!(found[1].body, long("alert"));
+        let [hit, other] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!((hit.first, hit.count, other.first), (1, 2, 3));
+        assert!(hit.alerts.is_err(), "{damaged:?}");
+        assert_eq!(other.alerts.as_ref().unwrap()[1].body, long("alert"));
+        assert_eq!(store.queue(&source()).await.unwrap().backlog, 4);
     }
+    let mut take = next;
+    take.writes = vec![Write::Take {
+        source: source(),
+        firsts: vec![1],
+    }];
+    store.write(&take).await.unwrap();
+    let found = store.queued(&source(), 0, 9).await.unwrap();
+    assert_eq!((found.len(), found[0].first), (1, 3));
+    assert_eq!(store.queue(&source()).await.unwrap().backlog, 2);
+}
+
+/// What finds a queue's chunks is made anew from them, by whoever takes the partition.
+#[tokio::test]
+async fn a_queue_without_its_index_is_found_again() {
+    let server = RedisServer::start();
+    let store = open(&server, options("index")).await;
+    write(&store, 0, 1).await.unwrap();
+    let found = store.queued(&source(), 0, 9).await.unwrap();
+    let index = b"index:{p0}:qf:source/http";
+    let _: i64 = call(&server, &[b"DEL", index]).await;
+    let _: i64 = call(&server, &[b"ZADD", index, b"7", b"6"]).await;
+    let strays = b"index:{p0}:q:source/http";
+    let _: i64 = call(&server, &[b"HSET", strays, b"3", b"stray", b"?", b"what"]).await;
+    store.claim(0, "a", now(), TTL).await.unwrap();
+    assert_eq!(store.queued(&source(), 0, 9).await.unwrap(), found);
+    assert_eq!(store.queue(&source()).await.unwrap().backlog, 2);
+    let indexed: Vec<String> = call(&server, &[b"ZRANGE", index, b"0", b"-1", b"WITHSCORES"]).await;
+    assert_eq!(indexed, ["1", "2"]);
 }
 
 #[tokio::test]

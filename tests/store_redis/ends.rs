@@ -14,8 +14,13 @@ fn key(redis: &mut redis::Connection, end: &str, field: Option<&str>) -> String 
     keys.remove(0)
 }
 
+/// Of an aggregate of a source.
+fn name(source: &str) -> &str {
+    source.strip_prefix("source/").unwrap()
+}
+
 #[tokio::test]
-async fn a_damaged_state_ends_its_case_failed_and_a_damaged_alert_in_a_queue_pages() {
+async fn a_damaged_state_ends_its_case_failed_and_what_is_damaged_in_a_queue_pages() {
     let server = RedisServer::start();
     let url = server.url();
     let mut bot = Bot::start(&format!(
@@ -40,9 +45,11 @@ async fn a_damaged_state_ends_its_case_failed_and_a_damaged_alert_in_a_queue_pag
     let sources: Vec<(String, u64)> = redis.hgetall(&nexts).unwrap();
     let (source, next) = &sources[0];
     let queue = format!("{}q:{source}", nexts.strip_suffix("next").unwrap());
-    let damaged = b"14\nemployee/alice4\xff\xff\xff\xffcut";
-    let () = redis.hset(&queue, *next, &damaged[..]).unwrap();
-    let () = redis.hset(&nexts, source, next + 1).unwrap();
+    let alert = b"14\nemployee/alice4\xff\xff\xff\xffcut";
+    let () = redis.hset(&queue, *next, &alert[..]).unwrap();
+    let chunk = b"c3\nz\xff\xff\xff\xffcut";
+    let () = redis.hset(&queue, next + 1, &chunk[..]).unwrap();
+    let () = redis.hset(&nexts, source, next + 4).unwrap();
 
     bot.spawn();
     bot.ready().await;
@@ -51,10 +58,26 @@ async fn a_damaged_state_ends_its_case_failed_and_a_damaged_alert_in_a_queue_pag
     bot.post("/v1/alerts", alert).await;
     let failed = |case: &serde_json::Value| case["outcome"] == "failed";
     bot.case_until("alert=a1", "failed", failed).await;
-    let paged = format!("number {next}) cannot be read");
+    let of_alert = format!(
+        "A queued alert of source {} (number {next}) cannot be read",
+        name(source)
+    );
+    let of_chunk = format!(
+        "3 queued alerts of source {} (from number {} on) cannot be read",
+        name(source),
+        next + 1
+    );
     let until = std::time::Instant::now() + PATIENCE;
-    while !bot.log().contains(&paged) {
+    while !(bot.log().contains(&of_alert) && bot.log().contains(&of_chunk)) {
         assert!(std::time::Instant::now() < until, "{}", bot.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // Then they leave, like what can be read.
+    while redis.hlen::<_, u64>(&queue).unwrap() > 0 {
+        assert!(
+            std::time::Instant::now() < until,
+            "they never left the queue"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let asked = |case: &serde_json::Value| case["state"] == "asked";

@@ -187,8 +187,15 @@ fn taking(expected: u64, escalation: &str, pieces: PieceChanges) -> [Write; 2] {
         }],
     };
     let source = home(SOURCE);
-    let numbers = vec![1];
-    [Write::Commit(commit), Write::Take { source, numbers }]
+    let firsts = vec![1];
+    [Write::Commit(commit), Write::Take { source, firsts }]
+}
+
+/// What waits in the queue.
+async fn waiting(store: &RedisStore) -> Vec<String> {
+    let chunks = store.queued(&home(SOURCE), 0, 9).await.unwrap();
+    let alerts = chunks.into_iter().flat_map(|chunk| chunk.alerts.unwrap());
+    alerts.map(|alert| alert.body).collect()
 }
 
 /// With `records` of the case.
@@ -302,9 +309,7 @@ async fn a_beginning_of_a_lost_commit_that_comes_back_later_changes_nothing_done
             due.iter().any(|due| due.key.name == "escalation/one"),
             "{cut}"
         );
-        let queued = store.queued(&home(SOURCE), 0, 9).await.unwrap();
-        let bodies: Vec<_> = queued.iter().map(|alert| alert.body.as_str()).collect();
-        assert_eq!(bodies, ["third", "fourth"], "{cut}");
+        assert_eq!(waiting(&store).await, ["third", "fourth"], "{cut}");
         write(&store, take(1, "escalation/two"), 2).await.unwrap();
         let records = store.journal(0, 0, 99).await.unwrap();
         assert!(journal::verify(&Head::default(), &records).is_ok(), "{cut}");
@@ -430,14 +435,7 @@ async fn goes_on(store: &RedisStore, cut: &str) -> (bool, bool) {
     let found = store.load(&alice()).await.unwrap();
     let version = found.as_ref().map_or(0, |found| found.version);
     let has = found.is_some_and(|found| found.state == "has the first alert");
-    let queued = async || {
-        let queued = store.queued(&home(SOURCE), 0, 9).await.unwrap();
-        queued
-            .into_iter()
-            .map(|alert| alert.body)
-            .collect::<Vec<_>>()
-    };
-    let waits = queued().await.contains(&"first".to_owned());
+    let waits = waiting(store).await.contains(&"first".to_owned());
     assert!(has || waits, "{cut}: the first alert is lost");
     if has {
         let due = store.due(0, now(), 9).await.unwrap();
@@ -456,7 +454,7 @@ async fn goes_on(store: &RedisStore, cut: &str) -> (bool, bool) {
             Err(WriteError::Refused(why)) if matches!(why[0].1, Refusal::Duplicate(_)) => {}
             other => panic!("{cut}: {other:?}"),
         }
-        let there = queued().await.contains(&name.to_owned());
+        let there = waiting(store).await.contains(&name.to_owned());
         assert!(there, "{cut}: the {name} alert is lost");
     }
 
@@ -465,7 +463,7 @@ async fn goes_on(store: &RedisStore, cut: &str) -> (bool, bool) {
         .unwrap();
     let found = store.load(&alice()).await.unwrap().unwrap();
     assert_eq!(found.version, version + 1, "{cut}");
-    let left = queued().await;
+    let left = waiting(store).await;
     assert!(!left.contains(&"first".to_owned()), "{cut}");
     let queue = store.queue(&home(SOURCE)).await.unwrap();
     assert_eq!(queue.backlog, left.len() as u64, "{cut}");

@@ -15,7 +15,7 @@ use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::plugins::chat::{ChatAction, ChatEvent, Inbox, InboxError};
 use securitybot::store::{
-    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedAlert, Retention,
+    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedChunk, Retention,
     RowPage, RowQuery, Store, StoreError, WriteError,
 };
 
@@ -144,7 +144,7 @@ impl Store for FakeStore {
         _: &AggregateKey,
         _: u64,
         _: usize,
-    ) -> Result<Vec<QueuedAlert>, StoreError> {
+    ) -> Result<Vec<QueuedChunk>, StoreError> {
         Err(unavailable())
     }
 

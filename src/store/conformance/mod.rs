@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Accept, Batch, Claim, Commit, Head, Mark, PieceChanges, QueuedAlert, Store, Write, WriteError,
-    journal,
+    Accept, Batch, Claim, Commit, Head, Mark, PieceChanges, QueuedAlert, QueuedChunk, Store, Write,
+    WriteError, journal,
 };
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row};
@@ -64,7 +64,9 @@ where
         queues::a_standing_mark_is_a_duplicate_same_or_altered,
         queues::equal_identities_within_one_request_are_named,
         queues::a_mark_stands_until_it_expires_and_renewing_moves_that,
-        queues::taken_alerts_leave_and_numbers_never_restart,
+        queues::a_chunk_leaves_when_it_is_taken_and_numbers_never_restart,
+        queues::a_queue_is_read_in_windows_of_whole_chunks,
+        queues::an_accept_without_alerts_leaves_no_chunk,
         leases::a_standing_lease_is_not_taken_by_another_node,
         leases::a_node_takes_its_own_lease_again_at_once,
         leases::a_lease_is_renewed_by_its_owner_only,
@@ -181,6 +183,22 @@ fn accept(first: u64, count: u64) -> Accept {
         marks: Vec::new(),
         cursor: None,
         rows: Vec::new(),
+    }
+}
+
+/// What it leaves in the queue.
+fn chunk(accept: &Accept) -> QueuedChunk {
+    QueuedChunk {
+        first: accept.first,
+        count: accept.alerts.len() as u64,
+        alerts: Ok(accept.alerts.clone()),
+    }
+}
+
+fn take(firsts: &[u64]) -> Write {
+    Write::Take {
+        source: key("source/local"),
+        firsts: firsts.to_vec(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Accepting: numbers, order, cursor, dedup marks, and leaving the queue.
 
-use super::{HOME, Owner, accept, at, key, mark};
+use super::{HOME, Owner, accept, at, chunk, key, mark, take};
 use crate::core::machine::{Collection, RowChange};
 use crate::store::{Accept, Mark, Queue, Refusal, Seen, Store, Write, WriteError};
 
@@ -59,8 +59,7 @@ pub(super) async fn accepted_alerts_are_numbered_and_kept_in_order(store: &dyn S
     );
     assert!(store.sources(2).await.unwrap().is_empty());
     let all = store.queued(&local, 0, 99).await.unwrap();
-    assert_eq!(all, [first.alerts, second.alerts].concat());
-    assert_eq!(store.queued(&local, 3, 4).await.unwrap(), all[3..7]);
+    assert_eq!(all, [chunk(&first), chunk(&second)]);
     let kept = store.row(Collection::Quarantine, "q1").await.unwrap();
     assert!(kept.is_some());
 }
@@ -171,27 +170,80 @@ pub(super) async fn a_mark_stands_until_it_expires_and_renewing_moves_that(store
     );
 }
 
-pub(super) async fn taken_alerts_leave_and_numbers_never_restart(store: &dyn Store) {
+pub(super) async fn a_chunk_leaves_when_it_is_taken_and_numbers_never_restart(store: &dyn Store) {
     let mut owner = Owner::new(store).await;
     let local = key("source/local");
-    let take = |numbers: &[u64]| Write::Take {
-        source: key("source/local"),
-        numbers: numbers.to_vec(),
-    };
     owner.write(vec![take(&[1])]).await.unwrap();
     assert!(store.sources(HOME).await.unwrap().is_empty());
-    owner
-        .write(vec![Write::Accept(accept(1, 5))])
-        .await
-        .unwrap();
-    owner.write(vec![take(&[4, 1, 2, 77])]).await.unwrap();
-    owner.write(vec![take(&[2])]).await.unwrap();
-    let left = store.queued(&local, 0, 9).await.unwrap();
-    let numbers: Vec<u64> = left.iter().map(|alert| alert.number).collect();
-    assert_eq!(numbers, [3, 5]);
-    assert_eq!(store.queue(&local).await.unwrap().backlog, 2);
-    owner.write(vec![take(&[3, 5])]).await.unwrap();
-    let queue = store.queue(&local).await.unwrap();
-    assert_eq!((queue.next, queue.backlog), (6, 0));
+    let chunks = [accept(1, 3), accept(4, 1), accept(5, 2)];
+    for one in &chunks {
+        owner.write(vec![Write::Accept(one.clone())]).await.unwrap();
+    }
+    let left = async || {
+        let queue = store.queue(&local).await.unwrap();
+        assert_eq!(queue.next, 7);
+        (queue.backlog, store.queued(&local, 0, 99).await.unwrap())
+    };
+    // Only what a chunk begins with names it.
+    owner.write(vec![take(&[2, 3, 6, 7, 77])]).await.unwrap();
+    let all = chunks.iter().map(chunk).collect::<Vec<_>>();
+    assert_eq!(left().await, (6, all.clone()));
+    owner.write(vec![take(&[4])]).await.unwrap();
+    let others = vec![all[0].clone(), all[2].clone()];
+    assert_eq!(left().await, (5, others.clone()));
+    owner.write(vec![take(&[4, 4])]).await.unwrap();
+    assert_eq!(left().await, (5, others));
+    owner.write(vec![take(&[5, 4]), take(&[1])]).await.unwrap();
+    assert_eq!(left().await, (0, Vec::new()));
     assert_eq!(store.sources(HOME).await.unwrap(), [local]);
+}
+
+pub(super) async fn a_queue_is_read_in_windows_of_whole_chunks(store: &dyn Store) {
+    const SMALL: u64 = 250;
+    let mut owner = Owner::new(store).await;
+    let local = key("source/local");
+    let mut chunks = vec![accept(1, 3), accept(4, 1), accept(5, 4)];
+    chunks.extend((9..9 + SMALL).map(|first| accept(first, 1)));
+    let accepts = chunks.iter().cloned().map(Write::Accept).collect();
+    owner.write(accepts).await.unwrap();
+    owner.write(vec![take(&[4, 20])]).await.unwrap();
+    let mut all: Vec<_> = chunks.iter().map(chunk).collect();
+    all.retain(|chunk| chunk.first != 4 && chunk.first != 20);
+    let held = SMALL - 1 + 7;
+    assert_eq!(store.queue(&local).await.unwrap().backlog, held);
+
+    let read = async |after, limit| store.queued(&local, after, limit).await.unwrap();
+    for (after, limit, wanted) in [
+        (0, 0, 0..0),
+        (0, 1, 0..1),
+        (0, 3, 0..1),
+        (0, 4, 0..2),
+        // A chunk begins above `after` or is not read at all.
+        (2, 4, 1..2),
+        (3, 5, 1..3),
+        (5, 2, 2..4),
+        (8 + SMALL, 9, 0..0),
+        (u64::MAX, 9, 0..0),
+        (0, usize::MAX, 0..all.len()),
+    ] {
+        assert_eq!(read(after, limit).await, all[wanted], "{after}, {limit}");
+    }
+    let (mut windows, mut after) = (Vec::new(), 0);
+    while let window = read(after, 40).await
+        && let Some(last) = window.last()
+    {
+        after = last.last();
+        windows.extend(window);
+    }
+    assert_eq!(windows, all);
+}
+
+pub(super) async fn an_accept_without_alerts_leaves_no_chunk(store: &dyn Store) {
+    let mut owner = Owner::new(store).await;
+    let local = key("source/local");
+    let (nothing, one) = (accept(1, 0), accept(1, 1));
+    let writes = [&nothing, &one].map(|one| Write::Accept(one.clone()));
+    owner.write(writes.to_vec()).await.unwrap();
+    assert_eq!(store.queued(&local, 0, 9).await.unwrap(), [chunk(&one)]);
+    assert_eq!(store.queue(&local).await.unwrap().backlog, 1);
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use super::{HOME, Owner, accept, at, commit, key, mark, row};
+use super::{HOME, Owner, accept, at, chunk, commit, key, mark, row, take};
 use crate::core::ids::CaseId;
 use crate::core::machine::{Collection, RowChange};
 use crate::store::{
@@ -269,10 +269,7 @@ pub(super) async fn writes_of_a_batch_see_each_other_but_no_refused_one(store: &
         step(0),
         Write::Commit(late),
         Write::Accept(accept(1, 2)),
-        Write::Take {
-            source: key("source/local"),
-            numbers: vec![1],
-        },
+        take(&[1]),
         Write::Accept(accept(3, 1)),
     ];
     owner.write(batch).await.unwrap();
@@ -280,8 +277,7 @@ pub(super) async fn writes_of_a_batch_see_each_other_but_no_refused_one(store: &
     assert_eq!(stored.version, 2);
     assert_eq!(store.due(HOME, at(9), 9).await.unwrap()[0].version, 2);
     let left = store.queued(&key("source/local"), 0, 9).await.unwrap();
-    let numbers: Vec<u64> = left.iter().map(|alert| alert.number).collect();
-    assert_eq!(numbers, [2, 3]);
+    assert_eq!(left, [chunk(&accept(3, 1))]);
 
     // The first is refused: its mark must not make a duplicate of the second.
     let mut ahead = accept(9, 1);
@@ -453,7 +449,7 @@ pub(super) async fn any_text_comes_back_as_it_went_in(store: &dyn Store) {
         let found = store.row(Collection::Documents, &shown.id).await.unwrap();
         assert_eq!(found, Some(shown));
         let queued = store.queued(&taken.source, 0, 9).await.unwrap();
-        assert_eq!(queued, taken.alerts);
+        assert_eq!(queued, [chunk(&taken)]);
         let queue = store.queue(&taken.source).await.unwrap();
         assert_eq!(queue.cursor.as_deref(), Some(text));
         let last = store.journal(HOME, owner.head.seq - 1, 9).await.unwrap();

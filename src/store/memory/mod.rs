@@ -13,8 +13,8 @@ use async_trait::async_trait;
 
 use super::lists::{self, Place};
 use super::{
-    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Mark, Queue, QueuedAlert, Retention,
-    RowPage, RowQuery, Store, StoreError, Stored, WriteError, shape,
+    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Mark, Queue, QueuedAlert,
+    QueuedChunk, Retention, RowPage, RowQuery, Store, StoreError, Stored, WriteError, shape,
 };
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
@@ -79,7 +79,8 @@ struct Lease {
 struct Source {
     next: u64,
     cursor: Option<String>,
-    queue: BTreeMap<u64, QueuedAlert>,
+    /// By their first numbers.
+    queue: BTreeMap<u64, Vec<QueuedAlert>>,
     marks: BTreeMap<String, Mark>,
 }
 
@@ -260,7 +261,7 @@ impl Store for MemoryStore {
             let source = part.sources.get(&source.name).unwrap_or(&new);
             Queue {
                 next: source.next,
-                backlog: source.queue.len() as u64,
+                backlog: source.queue.values().map(|chunk| chunk.len() as u64).sum(),
                 cursor: source.cursor.clone(),
             }
         }))
@@ -271,12 +272,26 @@ impl Store for MemoryStore {
         source: &AggregateKey,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<QueuedAlert>, StoreError> {
+    ) -> Result<Vec<QueuedChunk>, StoreError> {
         Ok(self.part(source.partition, |part| {
-            part.sources.get(&source.name).map_or_else(Vec::new, |s| {
-                let above = s.queue.values().filter(|alert| alert.number > after);
-                above.take(limit).cloned().collect()
-            })
+            let queue = part.sources.get(&source.name).map(|source| &source.queue);
+            let above = queue
+                .into_iter()
+                .flatten()
+                .filter(|(first, _)| **first > after);
+            let mut held = 0;
+            let within = above.take_while(|(_, alerts)| {
+                let room = held < limit;
+                held += alerts.len();
+                room
+            });
+            within
+                .map(|(first, alerts)| QueuedChunk {
+                    first: *first,
+                    count: alerts.len() as u64,
+                    alerts: Ok(alerts.clone()),
+                })
+                .collect()
         }))
     }
 

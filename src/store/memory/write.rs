@@ -160,8 +160,8 @@ impl All {
                 if one.cursor.is_some() {
                     source.cursor.clone_from(&one.cursor);
                 }
-                for alert in &one.alerts {
-                    source.queue.insert(alert.number, alert.clone());
+                if !one.alerts.is_empty() {
+                    source.queue.insert(one.first, one.alerts.clone());
                 }
                 for mark in &one.marks {
                     match source.marks.get_mut(&mark.identity) {
@@ -177,9 +177,9 @@ impl All {
                     self.change_row(batch.partition, change);
                 }
             }
-            Write::Take { source, numbers } => {
+            Write::Take { source, firsts } => {
                 if let Some(source) = part.sources.get_mut(&source.name) {
-                    source.queue.retain(|number, _| !numbers.contains(number));
+                    source.queue.retain(|first, _| !firsts.contains(first));
                 }
             }
         }

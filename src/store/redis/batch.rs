@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashSet};
 use redis::Cmd;
 
 use super::expected::Expected;
-use super::{changes, chunk, format, pack};
+use super::{changes, chunk, format, pack, queued};
 use crate::core::ids::CaseId;
 use crate::core::machine::{Collection, RowChange};
 use crate::core::time::Timestamp;
-use crate::store::{Accept, Batch, Birth, Head, JournalRow, Write};
+use crate::store::{Accept, Batch, Birth, Head, JournalRow, QueuedAlert, Write};
 
 /// Lua can hand at most some 8,000 values to a call; even, so that pairs stay together.
 const MOST_VALUES: usize = 4_000;
@@ -43,7 +43,7 @@ pub(super) fn size(batch: &Batch) -> usize {
             let alerts = one.alerts.iter().map(|alert| alert.body.len() + AROUND);
             alerts.sum()
         }
-        Write::Take { numbers, .. } => 10 * numbers.len(),
+        Write::Take { firsts, .. } => 20 * firsts.len(),
     });
     let records = batch.journal.iter().map(|row| row.body.len());
     // Packed it is a third or less.
@@ -66,15 +66,11 @@ pub(super) fn batch<'a>(cmd: &mut Cmd, batch: &'a Batch, expected: &Expected<'a>
     let rows: Vec<&RowChange> = rows(batch).collect();
     let mut calls = Calls::default();
     aggregates(&mut calls, batch);
-    let taken = queues(&mut calls, batch);
+    queues(&mut calls, batch);
     marks(&mut calls, expected);
     let (new, old) = cases(&batch.journal, &rows);
     calls.add("HSET", "t", new);
     calls.send(cmd);
-    cmd.arg(taken.len());
-    for source in taken {
-        cmd.arg(source);
-    }
     cmd.arg(old.len() / 2);
     for part in 0..2 {
         for value in old.iter().skip(part).step_by(2) {
@@ -214,11 +210,11 @@ fn aggregates<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
     calls.add("ZREM", "due", untimed);
 }
 
-/// Gives the sources something was taken from.
-fn queues<'a>(calls: &mut Calls<'a>, batch: &'a Batch) -> Vec<&'a str> {
+/// A queue's index comes after its values: claiming a partition lets it follow what half a commit left of these.
+fn queues<'a>(calls: &mut Calls<'a>, batch: &'a Batch) {
     let (mut next, mut cursors) = (Values::new(), Values::new());
-    let mut added: BTreeMap<&str, BTreeMap<u64, Vec<u8>>> = BTreeMap::new();
-    let mut taken: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    let mut added: BTreeMap<&str, BTreeMap<u64, &[QueuedAlert]>> = BTreeMap::new();
+    let mut taken: BTreeMap<&str, Values<'a>> = BTreeMap::new();
     for write in &batch.writes {
         match write {
             Write::Commit(_) => {}
@@ -228,35 +224,38 @@ fn queues<'a>(calls: &mut Calls<'a>, batch: &'a Batch) -> Vec<&'a str> {
                 if let Some(cursor) = &one.cursor {
                     cursors.extend([text(name), text(cursor)]);
                 }
-                let alerts = one.alerts.iter();
-                added
-                    .entry(name)
-                    .or_default()
-                    .extend(alerts.map(|alert| (alert.number, format::queued(alert))));
+                if !one.alerts.is_empty() {
+                    let chunks = added.entry(name).or_default();
+                    chunks.insert(one.first, &one.alerts);
+                }
             }
-            Write::Take { source, numbers } => {
+            Write::Take { source, firsts } => {
                 let name = source.name.as_str();
-                for number in numbers {
+                for first in firsts {
                     let new = added.get_mut(name);
-                    if new.and_then(|new| new.remove(number)).is_none() {
-                        taken.entry(name).or_default().push(*number);
+                    if new.and_then(|new| new.remove(first)).is_none() {
+                        taken.entry(name).or_default().push(number(first));
                     }
                 }
             }
         }
     }
-    for (source, numbers) in &taken {
-        let values = numbers.iter().map(number).collect();
-        calls.add("HDEL", format!("q:{source}"), values);
+    for (source, firsts) in taken {
+        calls.add("HDEL", format!("q:{source}"), firsts.clone());
+        calls.add("ZREM", format!("qf:{source}"), firsts);
     }
-    for (source, alerts) in added {
-        let alerts = alerts.into_iter();
-        let values = alerts.flat_map(|(at, value)| [number(at), Cow::Owned(value)]);
-        calls.add("HSET", format!("q:{source}"), values.collect());
+    for (source, chunks) in added {
+        let (mut values, mut index) = (Values::new(), Values::new());
+        for (first, alerts) in chunks {
+            values.extend([number(first), Cow::Owned(queued::encode(alerts))]);
+            let last = first + alerts.len() as u64 - 1;
+            index.extend([number(last), number(first)]);
+        }
+        calls.add("HSET", format!("q:{source}"), values);
+        calls.add("ZADD", format!("qf:{source}"), index);
     }
     calls.add("HSET", "next", next);
     calls.add("HSET", "cursor", cursors);
-    taken.into_keys().collect()
 }
 
 fn next_number(one: &Accept) -> u64 {

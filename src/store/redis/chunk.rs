@@ -32,8 +32,9 @@ pub(super) fn encode<'a>(rows: impl IntoIterator<Item = &'a JournalRow>) -> Vec<
     packed
 }
 
-fn part(text: &str, into: &mut Vec<u8>) {
-    let length = u32::try_from(text.len()).expect("a record is far shorter than 4 GB");
+/// A text behind its length.
+pub(super) fn part(text: &str, into: &mut Vec<u8>) {
+    let length = u32::try_from(text.len()).expect("a text is far shorter than 4 GB");
     into.extend_from_slice(&length.to_le_bytes());
     into.extend_from_slice(text.as_bytes());
 }
@@ -58,7 +59,7 @@ fn record(rest: &mut &[u8]) -> Option<JournalRow> {
         _ => Some(CaseId::from_bytes(*take(rest)?)),
     };
     let hash = match flags & HAS_DIGEST {
-        0 => text(rest)?,
+        0 => take_text(rest)?,
         _ => hex::encode(take::<32>(rest)?),
     };
     Some(JournalRow {
@@ -66,7 +67,7 @@ fn record(rest: &mut &[u8]) -> Option<JournalRow> {
         case,
         at: Timestamp::from_millis(at),
         hash,
-        body: text(rest)?,
+        body: take_text(rest)?,
     })
 }
 
@@ -76,7 +77,8 @@ fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
     Some(taken)
 }
 
-fn text(rest: &mut &[u8]) -> Option<String> {
+/// What [`part`] has written.
+pub(super) fn take_text(rest: &mut &[u8]) -> Option<String> {
     let length = u32::from_le_bytes(*take(rest)?) as usize;
     let (text, left) = rest.split_at_checked(length)?;
     *rest = left;

@@ -111,17 +111,13 @@ pub(super) fn piece(name: &str, number: u64) -> String {
 }
 
 /// The first line and what comes after it.
-fn line(value: &[u8]) -> Option<(&str, &[u8])> {
+pub(super) fn line(value: &[u8]) -> Option<(&str, &[u8])> {
     let end = value.iter().position(|byte| *byte == b'\n')?;
     let head = std::str::from_utf8(&value[..end]).ok()?;
     Some((head, &value[end + 1..]))
 }
 
-/// The alert behind its receiver.
-pub(super) fn queued(alert: &QueuedAlert) -> Vec<u8> {
-    led("", &alert.receiver, &alert.body)
-}
-
+/// An alert by itself, behind its receiver: until schema 3.
 pub(super) fn read_queued(number: u64, value: &[u8]) -> QueuedAlert {
     let (_, receiver, body) = read_led(value);
     QueuedAlert {

@@ -18,8 +18,9 @@
 //! | `pc` | hash by name, `\0`, number: a piece of a state, packed | commit | load |
 //! | `ver` | hash by name: the version that commits compare | commit, trim | commit, load, due |
 //! | `due` | sorted set of names by time | commit | due, trim |
-//! | `next`, `cursor`, `low` | hashes by source: the next number, the Poller's place, a number below which nothing waits | commit | commit, queue, queued |
-//! | `q:{source}` | hash by number: the receiver, the alert packed | commit | queue, queued |
+//! | `next`, `cursor` | hashes by source: the next number, the Poller's place | commit | commit, lease, queue, queued |
+//! | `q:{source}` | hash by its first alert's number: an accepting commit's alerts as a chunk (`queued.rs`), packed | commit, lease | queued, lease |
+//! | `qf:{source}` | sorted set of these numbers by that of the chunk's last alert | commit, lease | queue, queued, lease |
 //! | `m:{source}` | hash by 16 bytes of the identity's hash: when the mark expires (8 bytes), 16 bytes of the body's hash | commit, trim | commit, trim |
 //! | `mx`, `mx:{span}` | sorted set of spans of 2^20 ms; of each a list: 16 bytes of an identity, its source | commit, trim | trim |
 //! | `j`, `jf` | hash by its first record's number: a batch's records as a chunk (`chunk.rs`), packed; sorted set of these numbers | commit, forget | journal, timeline |
@@ -39,7 +40,8 @@
 //! a commit writes must be right also if the beginning of one that never was comes before it, or after it:
 //! nothing is appended under a number that must rise, what is written is written whole, and the order is
 //! the journal first and its head last, the time a newborn wakes before its state, pieces before the state that
-//! holds them, states before what they took leaves its queue, alerts before their marks. A piece is dropped by the
+//! holds them, states before what they took leaves its queue, alerts before their marks. A queue's values come before
+//! its index, and whoever claims the partition lets the index follow them. A piece is dropped by the
 //! commit after the one that freed it: half a commit must not take away what the state before it holds. And a server that was started anew is asked to write
 //! its file again (`restarted.rs`).
 
@@ -55,6 +57,7 @@ mod link;
 mod lists;
 mod open;
 mod pack;
+mod queued;
 mod restarted;
 mod scripts;
 mod verdict;
@@ -66,7 +69,7 @@ use futures_util::future::try_join_all;
 use redis::Cmd;
 
 use super::{
-    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedAlert, Retention,
+    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedChunk, Retention,
     RowPage, RowQuery, Store, StoreError, WriteError, shape,
 };
 use crate::core::ids::{AggregateKey, CaseId};
@@ -280,17 +283,17 @@ impl Store for RedisStore {
         source: &AggregateKey,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<QueuedAlert>, StoreError> {
+    ) -> Result<Vec<QueuedChunk>, StoreError> {
         let mut cmd = scripts::QUEUED.call(&self.prefix(source.partition));
         cmd.arg(&source.name).arg(after).arg(limit);
-        let found: Vec<(u64, Vec<u8>)> = self
+        let found: Vec<(u64, u64, Vec<u8>)> = self
             .reads
             .run(&scripts::QUEUED, &cmd)
             .await
             .map_err(CallError::on_read)?;
-        let found = found.iter();
-        Ok(found
-            .map(|(number, value)| format::read_queued(*number, value))
+        let chunks = found.iter();
+        Ok(chunks
+            .map(|(first, last, value)| queued::decode(*first, *last, value))
             .collect())
     }
 

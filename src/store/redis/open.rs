@@ -8,7 +8,8 @@ use crate::store::{StoreError, shape};
 
 /// Raised when keys or values change their form.
 const SCHEMA: u64 = 4;
-/// What it holds is read as it is; only an earlier securitybot could not read what is written from now on.
+/// What it holds is read as it is, and its queues get their index when their partition is claimed; only an earlier
+/// securitybot could not read what is written from now on.
 const UPGRADED: [u64; 2] = [2, 3];
 
 /// The store's own key.

@@ -47,11 +47,12 @@ pub(super) fn accept(
          WHERE id = ?1",
     )?
     .execute(params![source, one.alerts.len(), one.cursor])?;
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO queue(source, number, receiver, body) VALUES(?1, ?2, ?3, ?4)",
-    )?;
-    for alert in &one.alerts {
-        insert.execute(params![source, alert.number, alert.receiver, alert.body])?;
+    if !one.alerts.is_empty() {
+        let alerts = serde_json::to_string(&one.alerts).expect("alerts are plain data");
+        tx.prepare_cached(
+            "INSERT INTO queue(source, first, count, alerts) VALUES(?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![source, one.first, one.alerts.len(), alerts])?;
     }
     put_marks(tx, batch, source, &one.marks, &standing)?;
     put::apply(tx, batch.partition, &one.rows)?;

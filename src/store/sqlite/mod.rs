@@ -27,7 +27,7 @@ use rusqlite::{Connection, ErrorCode, Transaction};
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedAlert, Retention,
+    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Queue, QueuedChunk, Retention,
     RowPage, RowQuery, Store, StoreError, WriteError, shape,
 };
 use crate::core::ids::{AggregateKey, CaseId};
@@ -237,7 +237,7 @@ impl Store for SqliteStore {
         source: &AggregateKey,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<QueuedAlert>, StoreError> {
+    ) -> Result<Vec<QueuedChunk>, StoreError> {
         let source = source.clone();
         self.readers
             .run(move |conn| read::queued(conn, &source, after, limit))

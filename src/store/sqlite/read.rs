@@ -10,7 +10,9 @@ use tokio::sync::Semaphore;
 use super::{locked, schema, unreadable};
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::time::Timestamp;
-use crate::store::{Due, Found, Head, JournalRow, Piece, Queue, QueuedAlert, StoreError, Stored};
+use crate::store::{
+    Due, Found, Head, JournalRow, Piece, Queue, QueuedAlert, QueuedChunk, StoreError, Stored,
+};
 
 /// Reads at the same time; the machine has few cores and the file one disk.
 const READERS: usize = 4;
@@ -161,26 +163,43 @@ pub(super) fn queued(
     source: &AggregateKey,
     after: u64,
     most: usize,
-) -> Result<Vec<QueuedAlert>, StoreError> {
+) -> Result<Vec<QueuedChunk>, StoreError> {
     let after = i64::try_from(after).unwrap_or(i64::MAX);
     (|| {
-        conn.prepare_cached(
-            "SELECT q.number, q.receiver, q.body FROM sources s JOIN queue q ON q.source = s.id
-             WHERE s.partition = ?1 AND s.name = ?2 AND q.number > ?3 ORDER BY q.number LIMIT ?4",
-        )?
-        .query_map(
-            params![source.partition, source.name, after, limit(most)],
-            |row| {
-                Ok(QueuedAlert {
-                    number: row.get(0)?,
-                    receiver: row.get(1)?,
-                    body: row.get(2)?,
-                })
-            },
-        )?
-        .collect::<rusqlite::Result<Vec<_>>>()
+        let mut select = conn.prepare_cached(
+            "SELECT q.first, q.count, q.alerts FROM sources s JOIN queue q ON q.source = s.id
+             WHERE s.partition = ?1 AND s.name = ?2 AND q.first > ?3 ORDER BY q.first LIMIT ?4",
+        )?;
+        // Each has one alert or more.
+        let mut rows = select.query(params![source.partition, source.name, after, limit(most)])?;
+        let (mut chunks, mut held) = (Vec::new(), 0);
+        while held < most
+            && let Some(row) = rows.next()?
+        {
+            let (first, count) = (row.get(0)?, row.get(1)?);
+            let alerts = row.get_ref(2)?.as_bytes()?;
+            chunks.push(QueuedChunk {
+                first,
+                count,
+                alerts: alerts_of(first, count, alerts),
+            });
+            held = held.saturating_add(usize::try_from(count).unwrap_or(usize::MAX));
+        }
+        Ok(chunks)
     })()
     .map_err(unreadable)
+}
+
+fn alerts_of(first: u64, count: u64, stored: &[u8]) -> Result<Vec<QueuedAlert>, String> {
+    let alerts: Vec<QueuedAlert> =
+        serde_json::from_slice(stored).map_err(|error| error.to_string())?;
+    let numbers = alerts.iter().map(|alert| alert.number);
+    if numbers.eq((first..).take(usize::try_from(count).unwrap_or(usize::MAX))) {
+        return Ok(alerts);
+    }
+    Err(format!(
+        "it holds others than {count} alerts from number {first} on"
+    ))
 }
 
 pub(super) fn sources(conn: &Connection, partition: u16) -> Result<Vec<AggregateKey>, StoreError> {

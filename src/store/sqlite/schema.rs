@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// `sbot` in ASCII: tells our files from other programs' databases (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x7362_6f74;
 /// Raised with each change of the tables (`PRAGMA user_version`).
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 /// Page caches in KiB: large enough for the hot indexes, small enough to forget about.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 const READER_CACHE_KIB: i64 = 4 * 1024;
@@ -36,6 +36,21 @@ CREATE TABLE pieces(
   PRIMARY KEY(aggregate, number)) STRICT, WITHOUT ROWID;
 ";
 
+/// Chunks by their first numbers; `alerts` is a JSON array. Since schema 3, before which each alert had a row.
+const QUEUE: &str = "
+CREATE TABLE queue(
+  id INTEGER PRIMARY KEY, source INTEGER NOT NULL, first INTEGER NOT NULL,
+  count INTEGER NOT NULL CHECK(count > 0), alerts TEXT NOT NULL, UNIQUE(source, first)) STRICT;
+";
+/// Old alerts become chunks of one.
+const QUEUE_FROM_ALERTS: &str = "
+INSERT INTO queue(source, first, count, alerts)
+  SELECT source, number, 1,
+    json_array(json_object('number', number, 'receiver', receiver, 'body', body))
+  FROM queued_alerts ORDER BY source, number;
+DROP TABLE queued_alerts;
+";
+
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE leases(
@@ -50,9 +65,6 @@ CREATE INDEX aggregates_due ON aggregates(partition, due, name) WHERE due IS NOT
 CREATE TABLE sources(
   id INTEGER PRIMARY KEY, partition INTEGER NOT NULL, name TEXT NOT NULL, next INTEGER NOT NULL,
   backlog INTEGER NOT NULL, cursor TEXT, UNIQUE(partition, name)) STRICT;
-CREATE TABLE queue(
-  source INTEGER NOT NULL, number INTEGER NOT NULL, receiver TEXT NOT NULL, body TEXT NOT NULL,
-  PRIMARY KEY(source, number)) STRICT, WITHOUT ROWID;
 CREATE TABLE marks(
   id INTEGER PRIMARY KEY, partition INTEGER NOT NULL, source INTEGER NOT NULL,
   short INTEGER NOT NULL, identity ANY NOT NULL, body ANY NOT NULL, alert TEXT NOT NULL,
@@ -147,8 +159,12 @@ pub(super) fn open_writer(path: &Path, partitions: u16) -> Result<Connection, St
         )));
     }
     // It is ours, whole, and made for this set-up.
-    if schema < 2 {
-        let upgrade = format!("BEGIN IMMEDIATE; {PIECES} PRAGMA user_version = 2; COMMIT;");
+    if schema < SCHEMA {
+        let pieces = if schema < 2 { PIECES } else { "" };
+        let upgrade = format!(
+            "BEGIN IMMEDIATE; {pieces} ALTER TABLE queue RENAME TO queued_alerts; {QUEUE} \
+             {QUEUE_FROM_ALERTS} PRAGMA user_version = {SCHEMA}; COMMIT;"
+        );
         conn.execute_batch(&upgrade).map_err(failed)?;
     }
     Ok(conn)
@@ -193,7 +209,7 @@ fn create(path: &Path, partitions: u16) -> Result<(), StoreError> {
         conn.pragma_update(None, "synchronous", "full")?;
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
         conn.pragma_update(None, "user_version", SCHEMA)?;
-        conn.execute_batch(&format!("BEGIN; {TABLES} {PIECES} COMMIT;"))?;
+        conn.execute_batch(&format!("BEGIN; {TABLES} {PIECES} {QUEUE} COMMIT;"))?;
         conn.execute(
             "INSERT INTO meta VALUES('partitions', ?1)",
             [partitions.to_string()],

@@ -76,8 +76,8 @@ pub(super) fn write(tx: &Transaction<'_>, batch: &Batch, head: &Head) -> Result<
         let refusal = match write {
             Write::Commit(one) => commit(tx, batch.partition, one)?,
             Write::Accept(one) => accept::accept(tx, batch, one)?,
-            Write::Take { source, numbers } => {
-                take(tx, source, numbers)?;
+            Write::Take { source, firsts } => {
+                take(tx, source, firsts)?;
                 None
             }
         };
@@ -212,16 +212,18 @@ fn replace(tx: &Transaction<'_>, one: &Commit) -> rusqlite::Result<Option<i64>> 
     changed.optional()
 }
 
-fn take(tx: &Transaction<'_>, source: &AggregateKey, numbers: &[u64]) -> rusqlite::Result<()> {
+fn take(tx: &Transaction<'_>, source: &AggregateKey, firsts: &[u64]) -> rusqlite::Result<()> {
     let id: Option<i64> = tx
         .prepare_cached("SELECT id FROM sources WHERE partition = ?1 AND name = ?2")?
         .query_row(params![source.partition, source.name], |row| row.get(0))
         .optional()?;
     let Some(id) = id else { return Ok(()) };
-    let mut delete = tx.prepare_cached("DELETE FROM queue WHERE source = ?1 AND number = ?2")?;
+    let mut delete =
+        tx.prepare_cached("DELETE FROM queue WHERE source = ?1 AND first = ?2 RETURNING count")?;
     let mut taken = 0;
-    for number in numbers {
-        taken += delete.execute(params![id, number])?;
+    for first in firsts {
+        let count = delete.query_row(params![id, first], |row| row.get(0));
+        taken += count.optional()?.unwrap_or(0u64);
     }
     tx.prepare_cached("UPDATE sources SET backlog = backlog - ?2 WHERE id = ?1")?
         .execute(params![id, taken])?;

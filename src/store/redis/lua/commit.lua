@@ -58,28 +58,6 @@ if count() == 1 then
 end
 carry_out()
 flush('HSET', renewed)
--- Where the lowest number of a queue can be: what was taken is not looked at again.
-for _ = 1, count() do
-  local source = arg()
-  local queue, low = P .. 'q:' .. source, tonumber(redis.call('HGET', P .. 'low', source) or '1')
-  local last = tonumber(redis.call('HGET', P .. 'next', source) or '1') - 1
-  last = math.min(last, low + 2000)
-  local waits = false
-  while low <= last and not waits do
-    local numbers = {}
-    for number = low, math.min(last, low + 99) do
-      numbers[#numbers + 1] = string.format('%.0f', number)
-    end
-    for _, value in ipairs(hmget(queue, numbers)) do
-      if value then
-        waits = true
-        break
-      end
-      low = low + 1
-    end
-  end
-  redis.call('HSET', P .. 'low', source, string.format('%.0f', low))
-end
 local cases = take(count())
 if #cases > 0 then
   local seqs = {}

@@ -1,18 +1,22 @@
--- Alerts that wait with a number above `after`, in order: number, value.
-local source, after, limit = arg(), tonumber(arg()), tonumber(arg())
-local low = tonumber(redis.call('HGET', P .. 'low', source) or '1')
-local last = tonumber(redis.call('HGET', P .. 'next', source) or '1') - 1
-local answer, from = {}, math.max(after + 1, low)
-while from <= last and #answer < limit do
-  local numbers = {}
-  for number = from, math.min(last, from + 999) do
-    numbers[#numbers + 1] = string.format('%.0f', number)
+-- Chunks that begin above `after`, in order, until they hold `limit` alerts: first number, last number, value.
+local source, after, limit = arg(), arg(), tonumber(arg())
+local queue, index = P .. 'q:' .. source, P .. 'qf:' .. source
+local ends = '(' .. (redis.call('HGET', P .. 'next', source) or '1')
+local answer, held, from = {}, 0, '(' .. after
+while held < limit do
+  local found = redis.call('ZRANGEBYSCORE', index, from, ends, 'WITHSCORES', 'LIMIT', 0, 100)
+  if not found[1] then
+    break
   end
-  for i, value in ipairs(hmget(P .. 'q:' .. source, numbers)) do
-    if value and #answer < limit then
-      answer[#answer + 1] = { numbers[i], value }
+  for i = 1, #found, 2 do
+    local first, last = found[i], found[i + 1]
+    from = '(' .. last
+    -- The value may be gone where half a commit took the chunk.
+    local value = tonumber(first) > tonumber(after) and held < limit and redis.call('HGET', queue, first)
+    if value then
+      answer[#answer + 1] = { first, last, value }
+      held = held + last - first + 1
     end
   end
-  from = from + #numbers
 end
 return answer

@@ -1,0 +1,88 @@
+//! The chunks of a queue that are on their way to the conversations. One leaves the queue when nothing of it is left:
+//! an alert that leaves with the others of its chunk, and was in no hands yet, would be lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Default)]
+pub(super) struct Chunks {
+    /// By first number.
+    under_way: BTreeMap<u64, Chunk>,
+    /// All done, still in the store's queue.
+    pub done: Vec<Done>,
+}
+
+struct Chunk {
+    count: u64,
+    /// The numbers in nobody's hands yet. Not how many: once the queue was read again, one can come back twice.
+    left: BTreeSet<u64>,
+}
+
+/// A chunk that can leave the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    pub first: u64,
+    /// How many alerts it has.
+    pub count: u64,
+}
+
+impl Chunks {
+    /// A chunk that is done when each of `numbers` is.
+    pub fn begin(&mut self, first: u64, count: u64, numbers: impl IntoIterator<Item = u64>) {
+        let left = numbers.into_iter().collect();
+        self.under_way.insert(first, Chunk { count, left });
+    }
+
+    /// Its receiver has committed the alert of this number, or the page about it is durable.
+    pub fn finish(&mut self, number: u64) {
+        let Some((&first, chunk)) = self.under_way.range_mut(..=number).next_back() else {
+            return;
+        };
+        if chunk.left.remove(&number) && chunk.left.is_empty() {
+            let count = chunk.count;
+            self.done.push(Done { first, count });
+            self.under_way.remove(&first);
+        }
+    }
+
+    /// The queue is read again from its beginning.
+    pub fn forget(&mut self) {
+        self.under_way.clear();
+        self.done.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_done_when_each_of_its_numbers_is() {
+        let mut chunks = Chunks::default();
+        chunks.begin(1, 2, 1..=2);
+        chunks.begin(3, 3, 3..=5);
+        for number in [4, 3, 2, 4, 4, 9] {
+            chunks.finish(number);
+        }
+        assert_eq!(chunks.done, []);
+        chunks.finish(5);
+        chunks.finish(1);
+        let done = [(3, 3), (1, 2)].map(|(first, count)| Done { first, count });
+        assert_eq!(chunks.done, done);
+    }
+
+    #[test]
+    fn what_was_delivered_before_the_queue_was_read_again_counts_once() {
+        let mut chunks = Chunks::default();
+        chunks.begin(1, 2, 1..=2);
+        chunks.finish(1);
+        chunks.forget();
+        chunks.finish(2);
+        chunks.begin(1, 2, 1..=2);
+        for _ in 0..3 {
+            chunks.finish(2);
+        }
+        assert_eq!(chunks.done, [], "the first was not delivered again");
+        chunks.finish(1);
+        assert_eq!(chunks.done, [Done { first: 1, count: 2 }]);
+    }
+}

@@ -100,6 +100,11 @@ impl Redis {
             "yes",
             "--appendfsync",
             appendfsync,
+            // What README recommends.
+            "--rdbcompression",
+            "no",
+            "--auto-aof-rewrite-min-size",
+            "256mb",
         ]);
         let process = Process::start(&mut command, &folder.path().join("log"));
         wait_for_port(port, "redis-server");

@@ -9,6 +9,7 @@ use securitybot::core::alert::Severity;
 use securitybot::core::case::{CaseState, Outcome};
 use securitybot::core::conversation::effect::Unclear;
 use securitybot::core::conversation::{Answer, Content, Event, Proof, Reply};
+use securitybot::core::ids::CaseId;
 use securitybot::core::policy::Explanation;
 use std::time::Duration;
 
@@ -183,12 +184,39 @@ fn a_second_yes_a_redelivery_and_a_stranger_change_nothing() {
         case,
         revision: 1,
         answer: Answer::No,
+        shown: true,
     };
     bot.step(event.clone());
     let before = bot.state.clone();
     assert_eq!(bot.step(event), Reply::AlreadyAnswered);
     assert_eq!(bot.state, before);
     assert_eq!(bot.pages_of(case).len(), 1);
+}
+
+#[test]
+fn a_no_to_a_case_that_is_not_kept_counts_only_when_the_chat_has_shown_it() {
+    let mut bot = Bot::new();
+    let kept = bot.ask("sudo", "web-3");
+    let other = CaseId::new(bot.now, 4_711, 0);
+    let no_to = |bot: &mut Bot, case, shown| {
+        let inbound = bot.inbound("alice");
+        bot.step(Event::ButtonPressed {
+            inbound,
+            case,
+            revision: 1,
+            answer: Answer::No,
+            shown,
+        })
+    };
+
+    let traces = |bot: &Bot| (bot.state.clone(), bot.records().len(), bot.pages().len());
+    let before = traces(&bot);
+    assert_eq!(no_to(&mut bot, other, false), Reply::NotFound);
+    assert_eq!(traces(&bot), before, "an id from elsewhere left a trace");
+    assert_eq!(no_to(&mut bot, other, true), Reply::Taken);
+    assert_eq!(bot.pages().len(), before.2 + 1, "a no was not paged");
+    assert_eq!(no_to(&mut bot, kept, false), Reply::Taken);
+    assert_eq!(bot.outcome(kept), Some(Outcome::Denied));
 }
 
 #[test]

@@ -508,6 +508,7 @@ fn nobody_uses_the_request_of_somebody_else() {
             case: request,
             revision: 0,
             answer: Answer::No,
+            shown: true,
         });
         assert_eq!(pressed, Reply::NotYours);
     }

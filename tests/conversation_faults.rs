@@ -116,6 +116,7 @@ fn an_answer_lost_to_a_fault_pages_even_with_nothing_open() {
         case,
         revision: 1,
         answer: Answer::NotMeAfterAll,
+        shown: true,
     };
     let step = rebuilt(&bot, Some(bot.state.guard()), Some(&poison));
     assert_eq!(step.births.len(), 1);

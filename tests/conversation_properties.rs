@@ -209,6 +209,7 @@ impl Run {
                     case,
                     revision,
                     answer,
+                    shown: true,
                 });
             }
             Act::Type { text, user, refer } => {
@@ -287,6 +288,7 @@ impl Run {
                     case,
                     revision: 0,
                     answer: ANSWERS[usize::from(*answer)].clone(),
+                    shown: true,
                 });
             }
             Act::SubmitRequest { step, why, user } => {

@@ -183,6 +183,37 @@ async fn a_question_stays_in_reach_however_much_was_said_since() {
 }
 
 #[actix_web::test]
+async fn the_history_vouches_for_a_question_that_the_conversation_has_forgotten_and_for_no_other() {
+    let bot = Bot::new();
+    let app = app!(bot);
+    bot.ask("alice", 1).await;
+    bot.ask("bob", 2).await;
+    let alice = bot.sign_in(&app, "alice").await;
+    let press = async |nth| {
+        bot.inbox.reply(Reply::NotFound);
+        let form = alice.press(case(nth), "no");
+        let page = post(&app, "/chat/answer", &alice.cookie, &form).await;
+        let taken: Vec<_> = bot.inbox.taken.lock().unwrap().drain(..).collect();
+        (page.status, taken)
+    };
+
+    let (status, taken) = press(1).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let [asked, vouched] = &taken[..] else {
+        panic!("{taken:?}")
+    };
+    assert_eq!(asked.event_id, vouched.event_id);
+    assert_eq!(format!("{}, shown", asked.what), vouched.what);
+
+    for other in [2, 99] {
+        let (status, taken) = press(other).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert_eq!(taken.len(), 1, "{taken:?}");
+        assert!(!taken[0].what.ends_with("shown"), "{taken:?}");
+    }
+}
+
+#[actix_web::test]
 async fn forms_of_other_sites_are_refused() {
     let bot = Bot::new();
     let app = app!(bot);

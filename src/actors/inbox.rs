@@ -44,11 +44,13 @@ impl Inbox for ChatInbox {
                 case,
                 revision,
                 answer,
+                shown,
             } => Event::ButtonPressed {
                 inbound,
                 case,
                 revision,
                 answer,
+                shown,
             },
             ChatAction::Typed { text } => Event::TextTyped { inbound, text },
             ChatAction::PushRequested {

@@ -354,7 +354,7 @@ impl Perform<Conversation> for ConversationEffects {
             .chat
             .as_row(&outgoing.to, place, &words, (self.now)())?;
         let (chat, to, shown) = (self.chat.clone(), outgoing.to.clone(), row.clone());
-        let quiet = words.quiet;
+        let fresh = new && !words.quiet;
         Some(Within {
             row: if new {
                 RowChange::New(row)
@@ -362,7 +362,7 @@ impl Perform<Conversation> for ConversationEffects {
                 RowChange::Put(row)
             },
             settlement: Settlement::Done(receipt),
-            then: Box::new(move || chat.show(&to, shown, new && !quiet)),
+            then: Box::new(move || chat.show(&to, shown, words, fresh)),
         })
     }
 

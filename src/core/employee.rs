@@ -146,14 +146,23 @@ impl Directory {
             return None;
         }
         let named = self.find(&self.by_user, Employee::user, &identity.user)?;
-        self.get(&named.id)
+        // Unless ids are given twice, nobody stands for anybody else.
+        match self.by_id.len() == self.employees.len() {
+            true => Some(named),
+            false => self.get(&named.id),
+        }
     }
 
     pub fn identity_of(&self, id: &EmployeeId) -> Option<ChatIdentity> {
-        Some(ChatIdentity {
+        Some(self.identity(self.get(id)?))
+    }
+
+    /// Where one of its employees is asked.
+    pub fn identity(&self, employee: &Employee) -> ChatIdentity {
+        ChatIdentity {
             chat: self.chat.to_string(),
-            user: self.get(id)?.user().to_owned(),
-        })
+            user: employee.user().to_owned(),
+        }
     }
 
     /// By id.

@@ -110,27 +110,29 @@ pub struct RenderedTick {
 impl Rendered {
     /// The whole message as plain lines, for the journal and for chats without blocks.
     pub fn to_plain(&self) -> String {
-        let mut lines = Vec::new();
+        let mut plain = String::with_capacity(512);
+        let mut line = |parts: &[&str]| {
+            if !plain.is_empty() {
+                plain.push('\n');
+            }
+            plain.extend(parts.iter().copied());
+        };
         for block in &self.blocks {
             match block {
                 Block::Heading { text } | Block::Paragraph { text } | Block::Note { text } => {
-                    lines.push(text.clone());
+                    line(&[text]);
                 }
-                Block::Quote { text } => lines.extend(text.lines().map(|line| format!("> {line}"))),
+                Block::Quote { text } => text.lines().for_each(|quoted| line(&["> ", quoted])),
                 Block::Facts { facts } => {
-                    lines.extend(facts.iter().map(|f| format!("{}: {}", f.label, f.value)));
+                    facts.iter().for_each(|f| line(&[&f.label, ": ", &f.value]));
                 }
-                Block::Link { label, url } => lines.push(format!("{label}: {url}")),
+                Block::Link { label, url } => line(&[label, ": ", url]),
             }
         }
         if !self.buttons.is_empty() {
-            let labels: Vec<_> = self
-                .buttons
-                .iter()
-                .map(|b| format!("[{}]", b.label))
-                .collect();
-            lines.push(labels.join(" "));
+            let labels: Vec<_> = self.buttons.iter().map(|b| b.label.as_str()).collect();
+            line(&["[", &labels.join("] ["), "]"]);
         }
-        lines.join("\n")
+        plain
     }
 }

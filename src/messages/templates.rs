@@ -1,7 +1,7 @@
 //! The texts, as templates that operators can replace. Each is rendered with every sample when it is loaded, so a
 //! misspelt variable is an error at start and never a question that cannot be asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
@@ -42,6 +42,10 @@ const EMBEDDED: [(&str, &str); 20] = [
 /// The blocks that a template has; each must be there, so that a misspelt one is noticed.
 const SECTIONS: [&str; 5] = ["heading", "text", "next", "note", "notification"];
 
+/// Extended by what renders sections alone: of the page itself nothing comes out, and no block is rendered before it is
+/// asked for.
+const NO_PAGE: &str = "no page";
+
 /// Loaded and validated templates.
 #[derive(Debug)]
 pub struct Messages {
@@ -64,7 +68,7 @@ impl Messages {
         let mut environment = environment();
         for (name, source) in EMBEDDED {
             // A broken embedded template is a broken build; a test loads them all.
-            if let Err(error) = environment.add_template(name, source) {
+            if let Err(error) = add(&mut environment, name, source) {
                 tracing::error!(template = name, %error, "an embedded template is broken");
             }
         }
@@ -80,9 +84,7 @@ impl Messages {
                 let file = dir.join(format!("{name}.txt"));
                 let source = std::fs::read_to_string(&file)
                     .map_err(|error| format!("template {}: {error}", file.display()))?;
-                messages
-                    .environment
-                    .add_template_owned(name.clone(), source)
+                add(&mut messages.environment, &name, &source)
                     .map_err(|error| describe(&file.display().to_string(), &error))?;
             }
         }
@@ -105,7 +107,7 @@ impl Messages {
         let mut known = BTreeSet::new();
         let samples = samples::of(name);
         for sample in &samples {
-            known.extend(super::variables::variables(sample, &zone).into_keys());
+            known.extend(super::variables::variables(sample, &zone).names());
         }
         // Branches that no sample takes are covered by name.
         for variable in template.undeclared_variables(false) {
@@ -131,13 +133,8 @@ impl Messages {
         name: &str,
         variables: super::variables::Variables,
     ) -> Result<Sections, minijinja::Error> {
-        let template = self.environment.get_template(name)?;
-        let mut captured = template.render_captured(
-            variables
-                .into_iter()
-                .map(|(name, value)| (name, template_value(value)))
-                .collect::<BTreeMap<_, _>>(),
-        )?;
+        let template = self.environment.get_template(&sections_of(name))?;
+        let mut captured = template.render_captured(Value::from_object(variables))?;
         captured.with_state_mut(|state| {
             let mut block =
                 |name: &str| Ok::<_, minijinja::Error>(tidy(&state.render_block(name)?));
@@ -153,6 +150,25 @@ impl Messages {
     }
 }
 
+/// A template as it is, for others to include, and as [`Messages::sections`] renders it.
+fn add(
+    environment: &mut Environment<'static>,
+    name: &str,
+    source: &str,
+) -> Result<(), minijinja::Error> {
+    environment.add_template_owned(name.to_owned(), source.to_owned())?;
+    // On the first line, so that errors name the lines of the file. A template extends one other at most.
+    let own = match source.contains("extends") {
+        true => source.to_owned(),
+        false => format!("{{% extends \"{NO_PAGE}\" %}}{source}"),
+    };
+    environment.add_template_owned(sections_of(name), own)
+}
+
+fn sections_of(name: &str) -> String {
+    format!("{name} by sections")
+}
+
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -165,6 +181,9 @@ fn environment() -> Environment<'static> {
     {
         Ok(syntax) => environment.set_syntax(syntax),
         Err(error) => tracing::error!(%error, "the template syntax is broken"),
+    }
+    if let Err(error) = environment.add_template(NO_PAGE, "") {
+        tracing::error!(%error, "an empty template is broken");
     }
     environment
 }
@@ -231,22 +250,4 @@ fn tidy(text: &str) -> String {
         }
     }
     lines.join("\n").trim().to_owned()
-}
-
-fn template_value(value: serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::Null => Value::from(()),
-        serde_json::Value::Bool(truth) => truth.into(),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(whole) => whole.into(),
-            None => number.as_f64().unwrap_or_default().into(),
-        },
-        serde_json::Value::String(text) => text.into(),
-        serde_json::Value::Array(items) => items.into_iter().map(template_value).collect(),
-        serde_json::Value::Object(members) => members
-            .into_iter()
-            .map(|(name, value)| (name, template_value(value)))
-            .collect::<BTreeMap<_, _>>()
-            .into(),
-    }
 }

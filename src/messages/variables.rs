@@ -1,9 +1,11 @@
 //! What a template may use: the data of a message as clean single lines. Untrusted text becomes plain here; it is
 //! never a template itself.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use minijinja::value::{Enumerator, Object};
+use minijinja::{Value, context};
+use serde::Serialize;
 
 use crate::core::alert::Severity;
 use crate::core::conversation::Content;
@@ -13,8 +15,35 @@ use crate::core::text::Untrusted;
 
 use super::Zone;
 
-/// By name; every name of a kind of message is always there.
-pub(super) type Variables = BTreeMap<&'static str, Value>;
+/// By name; every name of a kind of message is always there, and of two of one name the later counts. A template looks a
+/// few of a dozen up: no map is worth its making.
+#[derive(Debug, Default)]
+pub(super) struct Variables(Vec<(&'static str, Value)>);
+
+impl Variables {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|(name, _)| *name)
+    }
+
+    fn add<const N: usize>(&mut self, more: [(&'static str, Value); N]) {
+        self.0.extend(more);
+    }
+}
+
+impl Object for Variables {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let found = self.0.iter().rfind(|(name, _)| *name == key);
+        found.map(|(_, value)| value.clone())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.names().map(Value::from).collect())
+    }
+}
 
 /// The outside contract: the title is cut here in question, reminder and page.
 pub(super) const TITLE_CHARS: usize = 150;
@@ -37,76 +66,77 @@ pub(super) fn question_of(content: &Content) -> Option<&Question> {
 
 /// Everything the template of this content may use; every name is always there.
 pub(super) fn variables(content: &Content, zone: &Zone) -> Variables {
-    let mut known = Variables::new();
+    let mut known = Variables::default();
     if let Some(question) = question_of(content) {
-        known.extend(about(question, zone));
+        about(&mut known, question, zone);
     }
     match content {
-        Content::Greeting { name } => known.extend([("name", word(name))]),
+        Content::Greeting { name } => known.add([("name", word(name))]),
         Content::Question { .. } | Content::Unlocked => {}
-        Content::ProofForm { form, .. } => known.extend([
-            ("several", json!(form.ticks.len() > 1)),
-            ("takes_code", json!(form.code)),
-            ("takes_push", json!(form.push)),
+        Content::ProofForm { form, .. } => known.add([
+            ("several", Value::from(form.ticks.len() > 1)),
+            ("takes_code", Value::from(form.code)),
+            ("takes_push", Value::from(form.push)),
             (
                 "explanation_required",
-                json!(form.explanation == Explanation::Required),
+                Value::from(form.explanation == Explanation::Required),
             ),
         ]),
         Content::Ended { question, ended } | Content::Told { question, ended } => {
-            known.extend(end_of(question, ended, zone));
+            end_of(&mut known, question, ended, zone);
         }
-        Content::Reminder { question, deadline } => {
-            known.extend([("deadline", json!(zone.near(*deadline, question.first_at)))])
-        }
-        Content::Clarification { reason, open } => known.extend([
-            ("reason", json!(reason)),
+        Content::Reminder { question, deadline } => known.add([(
+            "deadline",
+            Value::from(zone.near(*deadline, question.first_at)),
+        )]),
+        Content::Clarification { reason, open } => known.add([
+            ("reason", word_of(reason)),
             ("open", listed(open, zone)),
-            ("example", json!(open.first().map(|q| &q.reference))),
-            ("zone", json!(zone.label)),
+            ("example", Value::from(open.first().map(|q| &q.reference))),
+            ("zone", Value::from(&zone.label)),
         ]),
         Content::AskWhy { reference }
         | Content::AskWho { reference }
-        | Content::AskProof { reference } => known.extend([("reference", word(reference))]),
-        Content::CodeRefused { why, locked_until } => known.extend([
-            ("why", json!(why)),
+        | Content::AskProof { reference } => known.add([("reference", word(reference))]),
+        Content::CodeRefused { why, locked_until } => known.add([
+            ("why", word_of(why)),
             (
                 "locked_until",
-                json!(locked_until.map(|at| zone.moment(at))),
+                Value::from(locked_until.map(|at| zone.moment(at))),
             ),
-            ("zone", json!(zone.label)),
+            ("zone", Value::from(&zone.label)),
         ]),
         Content::AlreadyAnswered {
             reference,
             outcome,
             closed_by,
-        } => known.extend([
+        } => known.add([
             ("reference", word(reference)),
-            ("outcome", json!(outcome)),
-            ("closed_by", json!(closed_by.as_deref().map(word))),
+            ("outcome", word_of(outcome)),
+            ("closed_by", Value::from(closed_by.as_deref().map(word))),
         ]),
         Content::Help { name, enrolled } => {
-            known.extend([("name", word(name)), ("enrolled", json!(enrolled))]);
+            known.add([("name", word(name)), ("enrolled", Value::from(enrolled))]);
         }
         Content::Status {
             open,
             snoozes,
             enrolled,
         } => {
-            known.extend([
+            known.add([
                 ("open", listed(open, zone)),
-                ("snoozes", snoozed(snoozes, zone)),
-                ("enrolled", json!(enrolled)),
-                ("zone", json!(zone.label)),
+                ("snoozes", Value::from(snoozed(snoozes, zone))),
+                ("enrolled", Value::from(enrolled)),
+                ("zone", Value::from(&zone.label)),
             ]);
         }
-        Content::ReportWhich { recent } => known.extend([
+        Content::ReportWhich { recent } => known.add([
             ("recent", listed(recent, zone)),
-            ("example", json!(recent.first().map(|q| &q.reference))),
-            ("zone", json!(zone.label)),
+            ("example", Value::from(recent.first().map(|q| &q.reference))),
+            ("zone", Value::from(&zone.label)),
         ]),
         Content::ReportTaken { reference } => {
-            known.extend([("reference", json!(reference.as_deref().map(word)))]);
+            known.add([("reference", Value::from(reference.as_deref().map(word)))]);
         }
         Content::Snooze {
             step,
@@ -116,88 +146,99 @@ pub(super) fn variables(content: &Content, zone: &Zone) -> Variables {
             capped,
         } => {
             let snoozes = snoozed(snoozes, zone);
-            known.extend([
-                ("step", json!(step)),
-                ("one", json!(snoozes.get(0))),
-                ("snoozes", snoozes),
-                ("asked", json!(asked.as_deref().map(word))),
-                ("until", json!(until.map(|at| zone.moment(at)))),
-                ("capped", json!(capped)),
-                ("zone", json!(zone.label)),
+            known.add([
+                ("step", word_of(step)),
+                ("one", Value::from(snoozes.first())),
+                ("snoozes", Value::from(snoozes)),
+                ("asked", Value::from(asked.as_deref().map(word))),
+                ("until", Value::from(until.map(|at| zone.moment(at)))),
+                ("capped", Value::from(capped)),
+                ("zone", Value::from(&zone.label)),
             ]);
         }
-        Content::Practice { step, .. } => known.extend([("step", json!(step))]),
+        Content::Practice { step, .. } => known.add([("step", word_of(step))]),
         Content::FactorEnrolled { by_operator } => {
-            known.extend([("by_operator", json!(by_operator.as_deref().map(word)))]);
+            known.add([("by_operator", Value::from(by_operator.as_deref().map(word)))]);
         }
     }
     known
 }
 
-fn about(question: &Question, zone: &Zone) -> Variables {
+fn about(known: &mut Variables, question: &Question, zone: &Zone) {
     let host = question
         .context
         .iter()
         .find(|(key, _)| key == "host")
         .map(|(_, host)| host.line(WORD_CHARS));
     let deadline = question.deadline.map(|at| zone.near(at, question.first_at));
-    Variables::from([
-        ("title", json!(question.title.line(TITLE_CHARS))),
+    known.add([
+        ("title", Value::from(question.title.line(TITLE_CHARS))),
         ("rule", word(&question.rule)),
         ("reference", word(&question.reference)),
-        ("host", json!(host)),
-        ("count", json!(question.count)),
+        ("host", Value::from(host)),
+        ("count", Value::from(question.count)),
         (
             "span",
-            json!(zone.span(question.first_at, question.last_at)),
+            Value::from(zone.span(question.first_at, question.last_at)),
         ),
         (
             "when",
-            json!(zone.dated_span(question.first_at, question.last_at)),
+            Value::from(zone.dated_span(question.first_at, question.last_at)),
         ),
-        ("deadline", json!(deadline)),
-        ("zone", json!(zone.label)),
-        ("severity", json!(question.severity)),
-        ("urgent", json!(question.severity >= Severity::High)),
-    ])
+        ("deadline", Value::from(deadline)),
+        ("zone", Value::from(&zone.label)),
+        ("severity", word_of(question.severity)),
+        ("urgent", Value::from(question.severity >= Severity::High)),
+    ]);
 }
 
-fn end_of(question: &Question, ended: &Ended, zone: &Zone) -> Variables {
+fn end_of(known: &mut Variables, question: &Question, ended: &Ended, zone: &Zone) {
     let near = |at| zone.near(at, ended.at);
     let explanation = ended.explanation.as_ref().filter(|text| !text.is_empty());
-    Variables::from([
-        ("outcome", json!(ended.outcome)),
+    known.add([
+        ("outcome", word_of(ended.outcome)),
         (
             "explanation",
-            json!(explanation.map(|text| text.line(EXPLANATION_CHARS))),
+            Value::from(explanation.map(|text| text.line(EXPLANATION_CHARS))),
         ),
-        ("at", json!(zone.near(ended.at, question.first_at))),
-        ("snoozed_until", json!(ended.snoozed_until.map(near))),
-        ("not_me_until", json!(ended.not_me_until.map(near))),
-        ("closed_by", json!(ended.closed_by.as_deref().map(word))),
-        ("revoked", json!(ended.revoked)),
-        ("paged", json!(ended.paged)),
-    ])
+        ("at", Value::from(zone.near(ended.at, question.first_at))),
+        ("snoozed_until", Value::from(ended.snoozed_until.map(near))),
+        ("not_me_until", Value::from(ended.not_me_until.map(near))),
+        (
+            "closed_by",
+            Value::from(ended.closed_by.as_deref().map(word)),
+        ),
+        ("revoked", Value::from(ended.revoked)),
+        ("paged", word_of(ended.paged)),
+    ]);
 }
 
 /// Names, too, may come from outside (rules from producers, people from a directory).
 fn word(text: &str) -> Value {
-    json!(Untrusted::from(text).line(WORD_CHARS))
+    Untrusted::from(text).line(WORD_CHARS).into()
 }
 
-fn snoozed(snoozes: &[StatusSnooze], zone: &Zone) -> Value {
+/// A choice without data, by its word; `none` when there is none.
+fn word_of(choice: impl Serialize) -> Value {
+    match serde_json::to_value(choice) {
+        Ok(serde_json::Value::String(word)) => word.into(),
+        _ => ().into(),
+    }
+}
+
+fn snoozed(snoozes: &[StatusSnooze], zone: &Zone) -> Vec<Value> {
     let shown = |snooze: &StatusSnooze| {
         let place: Vec<_> = snooze
             .context
             .iter()
             .map(|(_, value)| value.line(WORD_CHARS))
             .collect();
-        json!({
-            "reference": word(&snooze.reference),
-            "rule": word(&snooze.rule),
-            "where": place.join(", "),
-            "until": zone.moment(snooze.until),
-        })
+        context! {
+            reference => word(&snooze.reference),
+            rule => word(&snooze.rule),
+            where => place.join(", "),
+            until => zone.moment(snooze.until),
+        }
     };
     snoozes.iter().take(MOST_LISTED).map(shown).collect()
 }
@@ -207,11 +248,11 @@ fn listed(questions: &[OpenQuestion], zone: &Zone) -> Value {
         .iter()
         .take(MOST_LISTED)
         .map(|question| {
-            json!({
-                "reference": word(&question.reference),
-                "title": question.title.line(TITLE_CHARS),
-                "deadline": question.deadline.map(|at| zone.moment(at)),
-            })
+            context! {
+                reference => word(&question.reference),
+                title => question.title.line(TITLE_CHARS),
+                deadline => question.deadline.map(|at| zone.moment(at)),
+            }
         })
         .collect()
 }

@@ -94,8 +94,8 @@ impl Chat for FaultyChat {
         self.0.as_row(to, place, message, now)
     }
 
-    fn show(&self, to: &ChatIdentity, row: Row, fresh: bool) {
-        self.0.show(to, row, fresh);
+    fn show(&self, to: &ChatIdentity, row: Row, message: Rendered, fresh: bool) {
+        self.0.show(to, row, message, fresh);
     }
 
     async fn health(&self) -> Health {

@@ -383,6 +383,7 @@ impl Bot {
             case,
             revision,
             answer,
+            shown: true,
         });
         self.settle();
         reply
@@ -399,6 +400,7 @@ impl Bot {
             case,
             revision,
             answer,
+            shown: true,
         });
         self.settle();
         reply

@@ -96,6 +96,7 @@ pub fn event(act: &Act, now: i64) -> Event {
         case,
         revision: act.revision,
         answer,
+        shown: true,
     };
     let ticks = vec![Tick {
         case,

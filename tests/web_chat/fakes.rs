@@ -213,7 +213,11 @@ impl Inbox for FakeInbox {
                 case,
                 revision,
                 answer,
-            } => format!("pressed {case} {revision} {answer:?}"),
+                shown,
+            } => match shown {
+                true => format!("pressed {case} {revision} {answer:?}, shown"),
+                false => format!("pressed {case} {revision} {answer:?}"),
+            },
             ChatAction::Typed { text } => format!("typed {}", text.raw()),
             ChatAction::PushRequested {
                 case,

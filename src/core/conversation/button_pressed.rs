@@ -16,7 +16,12 @@ impl Turn<'_> {
         id: CaseId,
         revision: u32,
         answer: &Answer,
+        shown: bool,
     ) -> Reply {
+        let kept = self.next.cases.get(&id).is_some() || self.is_request(id);
+        if !kept && !shown {
+            return Reply::NotFound;
+        }
         if let Some(reply) = self.request_pressed(inbound, id, revision, answer) {
             return reply;
         }

@@ -26,6 +26,9 @@ pub enum Event {
         case: CaseId,
         revision: u32,
         answer: Answer,
+        /// The chat knows that it showed the case to this person. Else it may be one that somebody made up, and
+        /// counts only if it is kept here; otherwise it is [`Reply::NotFound`] and nothing changes.
+        shown: bool,
     },
     /// Free text in the direct chat. Six digits in a row are `[code]` before they get here.
     TextTyped { inbound: Inbound, text: Untrusted },

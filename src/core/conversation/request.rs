@@ -189,7 +189,7 @@ impl Turn<'_> {
         self.effects.extend(sent_anew.map(Effect::Send));
     }
 
-    fn is_request(&self, id: CaseId) -> bool {
+    pub fn is_request(&self, id: CaseId) -> bool {
         self.next
             .request
             .as_ref()

@@ -217,7 +217,8 @@ impl Machine for Conversation {
                 case,
                 revision,
                 answer,
-            } => turn.button_pressed(inbound, *case, *revision, answer),
+                shown,
+            } => turn.button_pressed(inbound, *case, *revision, answer, *shown),
             Event::TextTyped { inbound, text } => turn.text_typed(inbound, text),
             Event::FormSubmitted {
                 inbound,

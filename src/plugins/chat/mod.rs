@@ -71,8 +71,8 @@ pub trait Chat: Send + Sync + 'static {
         None
     }
 
-    /// The row stands: whoever looks sees it. `fresh`: worth a notification.
-    fn show(&self, _to: &ChatIdentity, _row: Row, _fresh: bool) {}
+    /// The row of this message stands: whoever looks sees it. `fresh`: worth a notification.
+    fn show(&self, _to: &ChatIdentity, _row: Row, _message: Rendered, _fresh: bool) {}
 
     /// Everybody the chat knows; `None`: it has no directory of its own. A list is whole or an error.
     async fn people(&self) -> Result<Option<Vec<Person>>, ChatError> {
@@ -141,6 +141,9 @@ pub enum ChatAction {
         case: CaseId,
         revision: u32,
         answer: Answer,
+        /// The chat is sure that it showed this person the case. `false`: it has not looked; one that the conversation
+        /// does not keep is then [`Reply::NotFound`], and nothing has changed.
+        shown: bool,
     },
     Typed {
         text: Untrusted,

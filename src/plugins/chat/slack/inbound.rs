@@ -191,6 +191,8 @@ impl Slack {
                 case,
                 revision,
                 answer,
+                // Slack signed it: this button stands in a message of ours.
+                shown: true,
             },
         };
         let user = text(&payload["user"]["id"]);

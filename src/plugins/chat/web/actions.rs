@@ -5,14 +5,14 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use secrecy::SecretString;
 
-use crate::core::conversation::{Answer, Tick};
+use crate::core::conversation::{Answer, Reply, Tick};
 use crate::core::ids::CaseId;
 use crate::core::text::Untrusted;
 use crate::core::time::Timestamp;
-use crate::plugins::chat::ChatAction;
+use crate::plugins::chat::{ChatAction, InboxError};
 
 use super::WebChat;
-use super::history::Entry;
+use super::history::{Entry, HistoryError};
 use super::post::{Post, Said, not_open, say_what, taken, too_long, unreadable};
 use super::routes::unavailable;
 use super::view::Feedback;
@@ -34,36 +34,45 @@ pub(super) async fn answer(
     };
     let said = match (post.case(), Answer::parse(post.field("answer"))) {
         (Some((case, revision)), Some(answer)) => {
-            // An id from elsewhere answers nothing, and nobody is paged about it.
-            match chat
-                .history
-                .is_about(&post.visitor.identity.user, case)
-                .await
-            {
-                Ok(true) => {}
-                Ok(false) => {
-                    let employee = &post.visitor.identity.user;
-                    tracing::warn!(employee, %case, "an answer to a question of somebody else was refused");
-                    return post.answer(&chat, not_open(), Feedback::default()).await;
-                }
-                Err(error) => return unavailable(&error),
-            }
             let done = format!("{case}/{revision}/{}", answer.name());
             match post.event_id(&done) {
-                Some(id) => {
-                    let action = ChatAction::Pressed {
-                        case,
-                        revision,
-                        answer,
-                    };
-                    say_what(post.deliver(&chat, id, action).await)
-                }
+                Some(id) => match pressed(&chat, &post, id, (case, revision), answer).await {
+                    Ok(reply) => say_what(reply),
+                    Err(error) => return unavailable(&error),
+                },
                 None => unreadable(),
             }
         }
         _ => not_open(),
     };
     post.answer(&chat, said, Feedback::default()).await
+}
+
+/// The conversation knows its own cases. For one it does not keep the history is asked: a no to an old question is
+/// worth a page, an id from elsewhere answers nothing, and nobody is paged about it.
+async fn pressed(
+    chat: &WebChat,
+    post: &Post,
+    event_id: String,
+    (case, revision): (CaseId, u32),
+    answer: Answer,
+) -> Result<Result<Reply, InboxError>, HistoryError> {
+    let action = |shown| ChatAction::Pressed {
+        case,
+        revision,
+        answer: answer.clone(),
+        shown,
+    };
+    let reply = post.deliver(chat, event_id.clone(), action(false)).await;
+    if reply != Ok(Reply::NotFound) {
+        return Ok(reply);
+    }
+    let employee = &post.visitor.identity.user;
+    if chat.history.is_about(employee, case).await? {
+        return Ok(post.deliver(chat, event_id, action(true)).await);
+    }
+    tracing::warn!(employee, %case, "an answer to a question of somebody else was refused");
+    Ok(reply)
 }
 
 pub(super) async fn say(
@@ -117,7 +126,7 @@ pub(super) async fn say(
 async fn keep(chat: &WebChat, user: &str, event_id: &str, text: String, at: Timestamp) {
     let entry = Entry::Employee { text };
     match chat.history.add(user, event_id, &entry, at).await {
-        Ok((row, true)) => chat.live.tell(user, row, false),
+        Ok((row, true)) => chat.live.tell(user, row, entry, false),
         Ok((_, false)) => {}
         Err(error) => tracing::warn!(%error, "an accepted message is missing in the chat history"),
     }

@@ -44,6 +44,24 @@ impl Entry<'_> {
             Self::Employee { .. } => false,
         }
     }
+
+    pub(super) fn into_owned(self) -> Entry<'static> {
+        match self {
+            Self::Bot { message } => Entry::Bot {
+                message: Cow::Owned(message.into_owned()),
+            },
+            Self::Employee { text } => Entry::Employee { text },
+        }
+    }
+
+    /// `None` for a row that cannot be read.
+    pub(super) fn of(row: &Row) -> Option<Entry<'static>> {
+        serde_json::from_str(&row.body)
+            .inspect_err(
+                |error| tracing::error!(id = row.id, %error, "a chat message is unreadable"),
+            )
+            .ok()
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -129,8 +147,11 @@ impl History {
         AggregateKey::employee(&user.into(), self.store.partitions()).partition
     }
 
-    /// The newest, and what still has buttons or a form. Oldest first.
-    pub(super) async fn shown(&self, user: &str) -> Result<Vec<Row>, HistoryError> {
+    /// The newest, and what still has buttons or a form. Oldest first; without what cannot be read.
+    pub(super) async fn shown(
+        &self,
+        user: &str,
+    ) -> Result<Vec<(Row, Entry<'static>)>, HistoryError> {
         let newest = self.newest(EMPLOYEE, user).await?;
         let older = match newest.last() {
             Some(oldest) if newest.len() == SHOWN => {
@@ -140,10 +161,11 @@ impl History {
             }
             _ => Vec::new(),
         };
-        let mut rows: Vec<Row> = newest.into_iter().chain(older).collect();
-        rows.retain(|row| belongs(row, user));
-        rows.reverse();
-        Ok(rows)
+        let rows = older.into_iter().rev().chain(newest.into_iter().rev());
+        Ok(rows
+            .filter(|row| belongs(row, user))
+            .filter_map(|row| Entry::of(&row).map(|entry| (row, entry)))
+            .collect())
     }
 
     /// Newest first.
@@ -162,11 +184,12 @@ impl History {
 
     /// Whether one of this employee's messages is about the case.
     pub(super) async fn is_about(&self, user: &str, case: CaseId) -> Result<bool, HistoryError> {
-        let about = |row: &Row| match serde_json::from_str(&row.body) {
-            Ok(Entry::Bot { message }) => message.case == Some(case),
-            _ => false,
+        let about = |entry: &Entry| match entry {
+            Entry::Bot { message } => message.case == Some(case),
+            Entry::Employee { .. } => false,
         };
-        Ok(self.shown(user).await?.iter().any(about))
+        let shown = self.shown(user).await?;
+        Ok(shown.iter().any(|(_, entry)| about(entry)))
     }
 
     /// The row of a new message, to be committed by others: nobody was sent anything under this key yet.

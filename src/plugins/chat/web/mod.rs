@@ -146,7 +146,7 @@ impl Chat for WebChat {
             at: row.at,
             text: message.to_plain(),
         };
-        self.live.tell(&to.user, row, !message.quiet);
+        self.live.tell(&to.user, row, entry, !message.quiet);
         Ok(receipt)
     }
 
@@ -168,7 +168,7 @@ impl Chat for WebChat {
             at: self.now(),
             text: message.to_plain(),
         };
-        self.live.tell(&to.user, row, false);
+        self.live.tell(&to.user, row, entry, false);
         Ok(receipt)
     }
 
@@ -218,8 +218,11 @@ impl Chat for WebChat {
         Some((row, receipt))
     }
 
-    fn show(&self, to: &ChatIdentity, row: Row, fresh: bool) {
-        self.live.tell(&to.user, row, fresh);
+    fn show(&self, to: &ChatIdentity, row: Row, message: Rendered, fresh: bool) {
+        let entry = Entry::Bot {
+            message: Cow::Owned(message),
+        };
+        self.live.tell(&to.user, row, entry, fresh);
     }
 
     async fn health(&self) -> Health {

@@ -3,7 +3,7 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::core::conversation::Reply;
 use crate::core::ids::CaseId;
@@ -37,6 +37,13 @@ pub(super) struct Said {
     pub(super) text: String,
 }
 
+/// The same for the page's script.
+#[derive(Serialize)]
+struct Answered<'a> {
+    message: &'a str,
+    ok: bool,
+}
+
 impl Post {
     /// The checks that every post passes before it is looked at.
     pub(super) async fn accept(
@@ -63,7 +70,7 @@ impl Post {
         if !is_same_origin(req, &chat.public_url) || !post.visitor.owns_form(post.field("csrf")) {
             return Err(other_site());
         }
-        if let Err(wait) = chat.limits.take(&post.visitor.session, chat.now()) {
+        if let Err(wait) = chat.limits.take(&post.visitor.csrf, chat.now()) {
             let said = Said {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 text: "That was a bit fast, please try again in a moment.".to_owned(),
@@ -137,8 +144,10 @@ impl Post {
         mut feedback: Feedback,
     ) -> HttpResponse {
         if self.wants_json {
-            return secured(said.status)
-                .json(json!({ "ok": said.status.is_success(), "message": said.text }));
+            return secured(said.status).json(Answered {
+                message: &said.text,
+                ok: said.status.is_success(),
+            });
         }
         if said.status.is_success() && said.text.is_empty() {
             return see_other("/chat");

@@ -1,13 +1,16 @@
 //! The pages: sign-in, the chat, its history as fragments. A GET changes nothing; a link that a preview opens is still
 //! good afterwards.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
-use askama::Template;
 use serde_json::json;
 
+use crate::messages::Zone;
+
 use super::session::{Visitor, is_same_origin};
-use super::view::{ChatView, Feedback, MessageView};
+use super::view::{ChatView, Feedback, Fragment, MessageView};
 use super::web_page::{Notice, page, script, secured, see_other, style_sheet};
 use super::{WebChat, actions, stream, tokens};
 
@@ -51,13 +54,14 @@ pub(super) async fn chat_page(
     status: StatusCode,
     mut feedback: Feedback,
 ) -> HttpResponse {
-    let rows = match chat.history.shown(&visitor.identity.user).await {
-        Ok(rows) => rows,
+    let shown = match chat.history.shown(&visitor.identity.user).await {
+        Ok(shown) => shown,
         Err(error) => return unavailable(&error),
     };
-    let messages: Vec<_> = rows
+    let zone = Zone::named(&visitor.time_zone);
+    let messages: Vec<_> = shown
         .iter()
-        .filter_map(|row| MessageView::new(row, visitor, &feedback))
+        .map(|(row, entry)| MessageView::new((row, entry), visitor, &zone, &feedback))
         .collect();
     let has_form = |case: &crate::core::ids::CaseId| {
         let case = case.to_string();
@@ -90,34 +94,16 @@ async fn messages(req: HttpRequest, chat: web::Data<WebChat>) -> HttpResponse {
         Err(error) => return unavailable(&error),
     };
     match chat.history.shown(&visitor.identity.user).await {
-        Ok(rows) => {
-            let fragments: Vec<_> = rows
+        Ok(shown) => {
+            let zone = Zone::named(&visitor.time_zone);
+            let fragments: Vec<_> = shown
                 .iter()
-                .filter_map(|row| fragment(row, &visitor, false))
+                .filter_map(|(row, entry)| Fragment::new((row, entry), &visitor, &zone, false))
                 .collect();
-            secured(StatusCode::OK).json(json!({ "messages": fragments }))
+            secured(StatusCode::OK).json(BTreeMap::from([("messages", fragments)]))
         }
         Err(error) => unavailable(&error),
     }
-}
-
-/// What the page's script needs to show one message.
-pub(super) fn fragment(
-    row: &crate::core::machine::Row,
-    visitor: &Visitor,
-    fresh: bool,
-) -> Option<serde_json::Value> {
-    let view = MessageView::new(row, visitor, &Feedback::default())?;
-    let html = view.render().ok()?;
-    Some(json!({
-        "id": view.id,
-        "at": view.at,
-        "version": view.version,
-        "html": html,
-        "fresh": fresh,
-        "loud": view.loud,
-        "notification": view.notification,
-    }))
 }
 
 async fn show_link(chat: web::Data<WebChat>, token: web::Path<String>) -> HttpResponse {

@@ -40,8 +40,7 @@ pub(super) struct Visitor {
     pub(super) identity: ChatIdentity,
     pub(super) name: String,
     pub(super) time_zone: String,
-    /// Names the session in limits; not the cookie.
-    pub(super) session: String,
+    /// Of this session alone, so it also names it in limits; not the cookie.
     pub(super) csrf: String,
 }
 
@@ -146,12 +145,10 @@ impl WebChat {
         let visitor = {
             let world = self.world.borrow();
             let employee = world.directory.get(&session.employee);
-            let identity = world.directory.identity_of(&session.employee);
-            employee.zip(identity).map(|(employee, identity)| Visitor {
-                identity,
+            employee.map(|employee| Visitor {
+                identity: world.directory.identity(employee),
                 name: employee.name.to_string(),
                 time_zone: employee.time_zone.to_string(),
-                session: digest(&["limits", token]),
                 csrf: digest(&["csrf", token]),
             })
         };

@@ -7,15 +7,17 @@ use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::stream;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::messages::Zone;
+
 use super::WebChat;
-use super::live::Change;
-use super::routes::{fragment, session_over, unavailable};
+use super::live::{Change, Ear};
+use super::routes::{session_over, unavailable};
 use super::session::Visitor;
+use super::view::Fragment;
 use super::web_page::secured;
 
 /// Proxies drop silent connections; a dead page is noticed.
@@ -24,9 +26,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 struct Listener {
-    changes: Receiver<Change>,
+    changes: Ear,
     closing: watch::Receiver<bool>,
     visitor: Visitor,
+    zone: Zone,
     ends: Instant,
     greeted: bool,
 }
@@ -43,6 +46,7 @@ pub(super) async fn stream(req: HttpRequest, chat: web::Data<WebChat>) -> HttpRe
     let listener = Listener {
         changes,
         closing: chat.live.closing(),
+        zone: Zone::named(&visitor.time_zone),
         visitor,
         ends: Instant::now() + LONGEST,
         greeted: false,
@@ -68,15 +72,17 @@ impl Listener {
             ));
         }
         loop {
-            let beat = tokio::time::sleep(HEARTBEAT);
+            let beat = (Instant::now() + HEARTBEAT).min(self.ends);
             tokio::select! {
                 _ = self.closing.wait_for(|closing| *closing) => return None,
-                () = tokio::time::sleep_until(self.ends) => return None,
-                () = beat => return Some(Bytes::from_static(b": still here\n\n")),
-                change = self.changes.recv() => match change {
+                () = tokio::time::sleep_until(beat) => {
+                    let over = beat == self.ends;
+                    return (!over).then(|| Bytes::from_static(b": still here\n\n"));
+                }
+                change = self.changes.next() => match change {
                     Ok(change) => {
-                        if let Some(data) = fragment(&change.row, &self.visitor, change.fresh) {
-                            return Some(Bytes::from(format!("event: message\ndata: {data}\n\n")));
+                        if let Some(event) = message(&change, &self.visitor, &self.zone) {
+                            return Some(event);
                         }
                     }
                     Err(RecvError::Lagged(_)) => {
@@ -87,4 +93,12 @@ impl Listener {
             }
         }
     }
+}
+
+fn message(change: &Change, visitor: &Visitor, zone: &Zone) -> Option<Bytes> {
+    let fragment = Fragment::new((&change.row, &change.entry), visitor, zone, change.fresh)?;
+    let mut event = b"event: message\ndata: ".to_vec();
+    serde_json::to_writer(&mut event, &fragment).ok()?;
+    event.extend_from_slice(b"\n\n");
+    Some(Bytes::from(event))
 }

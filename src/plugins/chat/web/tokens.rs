@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -31,7 +32,7 @@ pub fn fresh() -> String {
 
 /// An id for an event or a form: unique, not secret.
 pub fn event_id() -> String {
-    hex::encode(rand::random::<[u8; 16]>())
+    HEXLOWER.encode(&rand::random::<[u8; 16]>())
 }
 
 /// Hex SHA-256: what is stored instead of a token.
@@ -41,7 +42,7 @@ pub fn digest(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hex::encode(hash.finalize())
+    HEXLOWER.encode(&hash.finalize())
 }
 
 /// The tokens of one kind (`link`, `session`, `enrol`).

@@ -1,10 +1,11 @@
 //! A message as HTML. askama escapes every value, so text from an alert stays text (promise P8).
 
 use askama::Template;
+use serde::Serialize;
 
 use crate::core::ids::CaseId;
 use crate::core::machine::Row;
-use crate::messages::{Block, RenderedForm, Zone};
+use crate::messages::{Block, Button, RenderedForm, Zone};
 
 use super::history::Entry;
 use super::session::Visitor;
@@ -25,112 +26,140 @@ pub(super) struct Feedback {
 /// One message with its forms for one visitor.
 #[derive(Template)]
 #[template(path = "message.html", config = "src/plugins/chat/web/askama.toml")]
-pub(super) struct MessageView {
-    pub(super) id: String,
-    pub(super) at: i64,
-    pub(super) when: String,
+pub(super) struct MessageView<'a> {
+    id: &'a str,
+    at: i64,
+    when: String,
     /// Changes with the content: a page replaces only what differs.
-    pub(super) version: String,
-    pub(super) own: Option<String>,
+    version: String,
+    own: Option<&'a str>,
     pub(super) case: String,
-    pub(super) revision: u32,
-    pub(super) loud: bool,
-    pub(super) notification: String,
-    blocks: Vec<Block>,
-    buttons: Vec<ButtonView>,
-    form: Option<FormView>,
-    csrf: String,
+    revision: u32,
+    loud: bool,
+    notification: &'a str,
+    blocks: &'a [Block],
+    buttons: Vec<ButtonView<'a>>,
+    form: Option<FormView<'a>>,
+    csrf: &'a str,
     event: String,
 }
 
-struct ButtonView {
+struct ButtonView<'a> {
     value: &'static str,
-    label: String,
+    label: &'a str,
     primary: bool,
 }
 
-struct FormView {
-    form: RenderedForm,
+struct FormView<'a> {
+    form: &'a RenderedForm,
     explanation: String,
-    ticks: Vec<TickView>,
+    ticks: Vec<TickView<'a>>,
     error: String,
     event: String,
 }
 
-struct TickView {
+struct TickView<'a> {
     value: String,
-    label: String,
+    label: &'a str,
     ticked: bool,
 }
 
 /// The whole chat.
 #[derive(Template)]
 #[template(path = "chat.html", config = "src/plugins/chat/web/askama.toml")]
-pub(super) struct ChatView {
+pub(super) struct ChatView<'a> {
     pub(super) name: String,
     pub(super) csrf: String,
     pub(super) event: String,
     pub(super) feedback: Feedback,
-    pub(super) messages: Vec<MessageView>,
+    pub(super) messages: Vec<MessageView<'a>>,
     pub(super) most_chars: usize,
 }
 
-impl MessageView {
-    /// `None` for a row that cannot be read.
-    pub(super) fn new(row: &Row, visitor: &Visitor, feedback: &Feedback) -> Option<Self> {
-        let entry = serde_json::from_str(&row.body)
-            .inspect_err(
-                |error| tracing::error!(id = row.id, %error, "a chat message is unreadable"),
-            )
-            .ok()?;
+/// What the page's script needs to show one message.
+#[derive(Serialize)]
+pub(super) struct Fragment<'a> {
+    id: &'a str,
+    at: i64,
+    version: String,
+    html: String,
+    fresh: bool,
+    loud: bool,
+    notification: &'a str,
+}
+
+impl<'a> Fragment<'a> {
+    pub(super) fn new(
+        message: (&'a Row, &'a Entry<'_>),
+        visitor: &'a Visitor,
+        zone: &Zone,
+        fresh: bool,
+    ) -> Option<Self> {
+        let view = MessageView::new(message, visitor, zone, &Feedback::default());
+        Some(Self {
+            html: view.render().ok()?,
+            id: view.id,
+            at: view.at,
+            version: view.version,
+            fresh,
+            loud: view.loud,
+            notification: view.notification,
+        })
+    }
+}
+
+impl<'a> MessageView<'a> {
+    pub(super) fn new(
+        (row, entry): (&'a Row, &'a Entry<'_>),
+        visitor: &'a Visitor,
+        zone: &Zone,
+        feedback: &Feedback,
+    ) -> Self {
         let mut version = digest(&[&row.body]);
         version.truncate(16);
         let mut view = Self {
-            id: row.id.clone(),
+            id: &row.id,
             at: row.at.as_millis(),
-            when: Zone::named(&visitor.time_zone).moment(row.at),
+            when: zone.moment(row.at),
             version,
             own: None,
             case: String::new(),
             revision: 0,
             loud: false,
-            notification: String::new(),
-            blocks: Vec::new(),
+            notification: "",
+            blocks: &[],
             buttons: Vec::new(),
             form: None,
-            csrf: visitor.csrf.clone(),
+            csrf: &visitor.csrf,
             event: event_id(),
         };
         match entry {
             Entry::Employee { text } => view.own = Some(text),
             Entry::Bot { message } => {
-                let message = message.into_owned();
                 view.case = message
                     .case
                     .map(|case| case.to_string())
                     .unwrap_or_default();
                 view.revision = message.revision;
                 view.loud = message.loud;
-                view.notification = message.notification;
-                view.blocks = message.blocks;
-                view.buttons = message
-                    .buttons
-                    .into_iter()
-                    .map(|button| ButtonView {
-                        value: button.answer.name(),
-                        label: button.label,
-                        primary: button.primary,
-                    })
-                    .collect();
-                view.form = message.form.map(|form| FormView::new(form, feedback));
+                view.notification = &message.notification;
+                view.blocks = &message.blocks;
+                let button = |button: &'a Button| ButtonView {
+                    value: button.answer.name(),
+                    label: &button.label,
+                    primary: button.primary,
+                };
+                view.buttons = message.buttons.iter().map(button).collect();
+                let form = message.form.as_ref();
+                view.form = form.map(|form| FormView::new(form, feedback));
             }
         }
-        Some(view)
+        view
     }
 }
 
-impl FormView {
-    fn new(form: RenderedForm, feedback: &Feedback) -> Self {
+impl<'a> FormView<'a> {
+    fn new(form: &'a RenderedForm, feedback: &Feedback) -> Self {
         let about_this = feedback.case == Some(form.case);
         let ticks = form
             .ticks
@@ -143,7 +172,7 @@ impl FormView {
                         false => tick.ticked,
                     },
                     value,
-                    label: tick.label.clone(),
+                    label: &tick.label,
                 }
             })
             .collect();
@@ -167,7 +196,7 @@ impl FormView {
     }
 }
 
-impl MessageView {
+impl MessageView<'_> {
     pub(super) fn has_form(&self) -> bool {
         self.form.is_some()
     }

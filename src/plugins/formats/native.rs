@@ -1,6 +1,7 @@
 //! The bot's own JSON (CONTRACT, "Ingest"). Every refusal names the field and what was expected: a
 //! producer that guesses wrong must see why at once, not find out that its alerts went nowhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use litemap::LiteMap;
@@ -130,23 +131,23 @@ fn read(item: &Value, source: &SourceId, given_id: Option<String>) -> Result<Inc
     };
     let context = context(fields)?;
     let canonical = canonical(item);
-    let (id, mark_for) = match (text(fields, "id")?, given_id) {
+    let (id, mark_for): (Arc<str>, _) = match (text(fields, "id")?, given_id) {
         (Some(id), _) if !is_name(id) => {
             return Err(format!(
                 "id: expected 1 to {MAX_NAME_CHARS} visible characters, got {}",
                 shown(id)
             ));
         }
-        (Some(id), _) => (id.to_owned(), None),
-        (None, Some(id)) => (id, None),
+        (Some(id), _) => (id.into(), None),
+        (None, Some(id)) => (id.into(), None),
         (None, None) => (
-            sha256_hex(&canonical),
+            sha256_hex(&canonical).into(),
             occurred_at.is_none().then_some(NAMELESS_DUPLICATE_FOR),
         ),
     };
     let alert = Alert {
         source: source.clone(),
-        id: id.into(),
+        id,
         principal: bounded(principal),
         rule: RuleName::new(rule),
         title: bounded(title),

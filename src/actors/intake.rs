@@ -4,7 +4,7 @@
 //! chunk of the store's queue until the receivers of all its alerts have committed them; what is read from there
 //! again is delivered again, and conversations skip numbers they have taken.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use metrics::{counter, gauge};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::core::alert::Alert;
 use crate::core::conversation::Event;
 use crate::core::ids::{AggregateKey, SourceId};
 use crate::core::page::Raise;
@@ -29,6 +28,7 @@ use super::beside::{Beside, Done};
 use super::checkpointer::{Persist, Verdict};
 use super::chunks::Chunks;
 use super::durable::persist;
+use super::lanes::{Lanes, Numbered};
 use super::mailbox::Mailbox;
 use super::messages::{
     AcceptAlerts, AcceptError, Accepted, AlertVerdict, Deliver, Escalate, Reconfigure, Stop,
@@ -37,11 +37,9 @@ use super::{Now, operations};
 
 /// Alerts kept in memory for delivery, and the rest of a chunk that was begun; what else waits stays in the store.
 const WINDOW: usize = 2_000;
-/// Alerts handed to one conversation at once.
-const MAX_DELIVERY: usize = 100;
 /// Deliveries go in rounds, so that a flood is asked in large commits, each a call of the store: after a round of several
 /// alerts the next one begins so much later. A lone alert, or a few, wait for nobody.
-const ROUND: Duration = Duration::from_millis(10);
+const ROUND: Duration = Duration::from_millis(20);
 const SEVERAL: usize = 8;
 /// Requests accepted by one commit, and about how many alerts.
 const MAX_GROUP: usize = 256;
@@ -108,11 +106,7 @@ pub struct Intake {
     beginnings: u64,
     /// Every number up to this one is in memory, delivered or taken.
     read_through: u64,
-    pending: BTreeMap<String, VecDeque<(u64, Alert)>>,
-    in_memory: usize,
-    busy: BTreeSet<String>,
-    /// With something pending and nothing under way: a flood must not look through all the others.
-    ready: Vec<String>,
+    lanes: Lanes,
     /// A timer will begin the next round of deliveries.
     next_round: bool,
     deliveries: Beside,
@@ -142,10 +136,7 @@ impl Intake {
             reading: false,
             beginnings: 0,
             read_through: 0,
-            pending: BTreeMap::new(),
-            in_memory: 0,
-            busy: BTreeSet::new(),
-            ready: Vec::new(),
+            lanes: Lanes::default(),
             next_round: false,
             deliveries: Beside::default(),
             unreadable: BTreeSet::new(),
@@ -182,9 +173,7 @@ impl Intake {
 
     /// All but what is under way comes from the store again.
     fn forget_pending(&mut self) {
-        let pending = std::mem::take(&mut self.pending);
-        self.in_memory -= pending.values().map(VecDeque::len).sum::<usize>();
-        self.ready.clear();
+        self.lanes.forget_waiting();
         self.chunks.forget();
         self.read_through = 0;
         self.beginnings += 1;
@@ -198,7 +187,8 @@ impl Intake {
 
     fn look(&mut self, ctx: &mut Context<Self>) {
         let calls = self.accepting || self.reading || self.taking || self.next.is_none();
-        let work = self.in_memory > 0 || !self.chunks.done.is_empty() || !self.waiting.is_empty();
+        let work =
+            self.lanes.alerts() > 0 || !self.chunks.done.is_empty() || !self.waiting.is_empty();
         if !calls && !work && self.unreadable.is_empty() {
             self.reread(ctx);
         }
@@ -245,7 +235,7 @@ impl Intake {
 
     /// Whether the next commit waits for the conversations.
     fn give_way(&mut self, ctx: &mut Context<Self>) -> bool {
-        if self.in_memory < GIVE_WAY_FROM {
+        if self.lanes.alerts() < GIVE_WAY_FROM {
             self.gives_way = None;
             return false;
         }
@@ -267,41 +257,27 @@ impl Intake {
         let Some(first) = alerts.first().map(|queued| queued.number) else {
             return;
         };
-        if self.reading || self.read_through + 1 != first || self.in_memory >= WINDOW {
+        if self.reading || self.read_through + 1 != first || self.lanes.alerts() >= WINDOW {
             return self.refill(ctx);
         }
         let count = alerts.len() as u64;
         self.chunks.begin(first, count, first..first + count);
         self.read_through = first + count - 1;
         for queued in alerts {
-            self.keep(queued.number, queued.receiver, queued.alert);
+            self.lanes.add(queued.receiver, queued.number, queued.alert);
         }
         self.deliver(ctx);
-    }
-
-    fn keep(&mut self, number: u64, receiver: String, alert: Alert) {
-        self.in_memory += 1;
-        match self.pending.get_mut(&receiver) {
-            Some(queue) => queue.push_back((number, alert)),
-            None => {
-                if !self.busy.contains(&receiver) {
-                    self.ready.push(receiver.clone());
-                }
-                self.pending
-                    .insert(receiver, VecDeque::from([(number, alert)]));
-            }
-        }
     }
 
     /// Reads on in the store's queue while there is room in memory.
     fn refill(&mut self, ctx: &mut Context<Self>) {
         let Some(next) = self.next else { return };
-        if self.reading || self.in_memory >= WINDOW || self.read_through + 1 >= next {
+        if self.reading || self.lanes.alerts() >= WINDOW || self.read_through + 1 >= next {
             return;
         }
         self.reading = true;
         let (store, key, after) = (self.env.store.clone(), self.key.clone(), self.read_through);
-        let (limit, beginnings) = (WINDOW - self.in_memory, self.beginnings);
+        let (limit, beginnings) = (WINDOW - self.lanes.alerts(), self.beginnings);
         let read = async move { store.queued(&key, after, limit).await };
         ctx.spawn(read.into_actor(self).map(move |queued, actor, ctx| {
             actor.reading = false;
@@ -337,7 +313,7 @@ impl Intake {
                 self.chunks.begin(first, count, numbers);
                 for queued in alerts {
                     match serde_json::from_str(&queued.body) {
-                        Ok(alert) => self.keep(queued.number, queued.receiver, alert),
+                        Ok(alert) => self.lanes.add(queued.receiver, queued.number, alert),
                         Err(error) => self.cannot_read(queued.number, 1, error.to_string(), ctx),
                     }
                 }
@@ -388,28 +364,18 @@ impl Intake {
         }));
     }
 
-    /// At most one delivery per receiver is under way, so that its alerts stay in order.
     fn deliver(&mut self, ctx: &mut Context<Self>) {
         if self.next_round {
             return;
         }
-        if self.ready.len() >= SEVERAL {
+        if self.lanes.ready() >= SEVERAL {
             self.next_round = true;
             ctx.run_later(ROUND, |actor, ctx| {
                 actor.next_round = false;
                 actor.deliver(ctx);
             });
         }
-        for receiver in std::mem::take(&mut self.ready) {
-            let Some(queue) = self.pending.get_mut(&receiver) else {
-                continue;
-            };
-            let size = queue.len().min(MAX_DELIVERY);
-            let alerts: Arc<[_]> = queue.drain(..size).collect();
-            if queue.is_empty() {
-                self.pending.remove(&receiver);
-            }
-            self.busy.insert(receiver.clone());
+        for (receiver, alerts) in self.lanes.start() {
             let partition = crate::core::ids::partition_of(&receiver, self.world.partitions);
             let to = AggregateKey {
                 partition,
@@ -440,28 +406,20 @@ impl Intake {
     fn delivered(
         &mut self,
         receiver: String,
-        alerts: Arc<[(u64, Alert)]>,
+        alerts: Numbered,
         problem: Option<String>,
         ctx: &mut Context<Self>,
     ) {
         if let Some(why) = problem {
             tracing::info!(source = %self.source, %receiver, %why, "will deliver again");
-            let queue = self.pending.entry(receiver.clone()).or_default();
-            for alert in alerts.iter().rev() {
-                queue.push_front(alert.clone());
-            }
+            self.lanes.give_back(&receiver, &alerts);
             ctx.run_later(RETRY, move |actor, ctx| {
-                actor.busy.remove(&receiver);
-                actor.ready.push(receiver);
+                actor.lanes.free(receiver);
                 actor.deliver(ctx);
             });
             return;
         }
-        self.busy.remove(&receiver);
-        if self.pending.contains_key(&receiver) {
-            self.ready.push(receiver);
-        }
-        self.in_memory -= alerts.len();
+        self.lanes.took(receiver, alerts.len());
         for (number, _) in alerts.iter() {
             self.chunks.finish(*number);
         }

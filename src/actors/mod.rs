@@ -21,6 +21,7 @@ pub mod intake;
 pub mod intakes;
 mod joined;
 pub mod keeper;
+mod lanes;
 mod loads;
 pub mod mailbox;
 pub mod measure;

@@ -1,8 +1,6 @@
 //! Every address of this module, once: what is registered, who may, and what `/v1/openapi.json` says
 //! come from the same table, so that no route can be missing from the document.
 
-use std::collections::BTreeMap;
-
 use actix_web::{Route, web};
 
 use super::access::Role;
@@ -99,11 +97,15 @@ pub const ENDPOINTS: &[Endpoint] = endpoints! {
     get "/assets/operator.css" Needs::Nothing, "" -> "Text", &[], pages::stylesheet, "Style of the pages";
 };
 
-/// Endpoints grouped by path, as actix wants its resources.
-pub fn by_path() -> BTreeMap<&'static str, Vec<&'static Endpoint>> {
-    let mut paths: BTreeMap<_, Vec<_>> = BTreeMap::new();
+/// Endpoints grouped by path, as actix wants its resources; in the table's order, for it tries them one after the other,
+/// and a flood comes to the first.
+pub fn by_path() -> Vec<(&'static str, Vec<&'static Endpoint>)> {
+    let mut paths: Vec<(&str, Vec<_>)> = Vec::new();
     for endpoint in ENDPOINTS {
-        paths.entry(endpoint.path).or_default().push(endpoint);
+        match paths.iter_mut().find(|(path, _)| *path == endpoint.path) {
+            Some((_, there)) => there.push(endpoint),
+            None => paths.push((endpoint.path, vec![endpoint])),
+        }
     }
     paths
 }

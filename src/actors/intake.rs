@@ -39,7 +39,7 @@ use super::{Now, operations};
 const WINDOW: usize = 2_000;
 /// Deliveries go in rounds, so that a flood is asked in large commits, each a call of the store: after a round of several
 /// alerts the next one begins so much later. A lone alert, or a few, wait for nobody.
-const ROUND: Duration = Duration::from_millis(20);
+const ROUND: Duration = Duration::from_millis(10);
 const SEVERAL: usize = 8;
 /// Requests accepted by one commit, and about how many alerts.
 const MAX_GROUP: usize = 256;

@@ -37,8 +37,8 @@ use super::{Now, operations};
 
 /// Alerts kept in memory for delivery, and the rest of a chunk that was begun; what else waits stays in the store.
 const WINDOW: usize = 2_000;
-/// Deliveries go in rounds, so that a flood is asked in large commits, each a call of the store: after a round of several
-/// alerts the next one begins so much later. A lone alert, or a few, wait for nobody.
+/// Deliveries go in rounds, so that a flood is asked in large commits, each a call of the store: after a round to several
+/// receivers the next one begins so much later. A lone alert, or a few, wait for nobody.
 const ROUND: Duration = Duration::from_millis(10);
 const SEVERAL: usize = 8;
 /// Requests accepted by one commit, and about how many alerts.

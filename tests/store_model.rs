@@ -327,8 +327,8 @@ impl Pair<'_> {
                 let source = key("source/local".to_owned());
                 let first = self.model.queue(&source).await.unwrap().next + off;
                 let marks = marks.iter().map(|&(identity, body, life, renew)| Mark {
-                    identity: format!("{identity:064x}"),
-                    body: format!("{body:064x}"),
+                    identity: [identity; 32],
+                    body: [body; 32],
                     expires: at(self.now + life),
                     renew,
                     alert: format!("alert {identity}"),

@@ -22,8 +22,8 @@ use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::core::time::Timestamp;
 use securitybot::store::redis::{RedisOptions, RedisStore};
 use securitybot::store::{
-    Accept, Batch, Commit, Head, QueuedAlert, QueuedChunk, RowQuery, Store, StoreError, Write,
-    WriteError, conformance, journal,
+    Accept, Batch, Commit, Hash, Head, QueuedAlert, QueuedChunk, RowQuery, Store, StoreError,
+    Write, WriteError, conformance, journal,
 };
 
 const TTL: Duration = Duration::from_secs(30);
@@ -46,6 +46,12 @@ fn hasty() -> RedisOptions {
 
 async fn open(server: &RedisServer, options: RedisOptions) -> RedisStore {
     RedisStore::open(&server.url(), 4, options).await.unwrap()
+}
+
+/// What a mark keeps of a text.
+fn hash(text: &str) -> Hash {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(text).into()
 }
 
 fn now() -> Timestamp {

@@ -277,8 +277,8 @@ fn receiver(world: &World, alert: &Alert) -> String {
 fn mark(incoming: &Incoming, now: Timestamp, dedup: Duration) -> Mark {
     let id = &incoming.alert.id;
     Mark {
-        identity: hex::encode(Sha256::digest(incoming.mark_id().as_bytes())),
-        body: hex::encode(Sha256::digest(incoming.canonical.as_bytes())),
+        identity: Sha256::digest(incoming.mark_id().as_bytes()).into(),
+        body: Sha256::digest(incoming.canonical.as_bytes()).into(),
         expires: now.after(incoming.mark_for.unwrap_or(dedup)),
         renew: false,
         alert: id.to_string(),

@@ -33,6 +33,9 @@ use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::time::Timestamp;
 
+/// A SHA-256.
+pub type Hash = [u8; 32];
+
 /// Rises each time a partition changes hands; a write with an older one is fenced.
 pub type Epoch = u64;
 
@@ -173,10 +176,10 @@ impl QueuedChunk {
 /// A dedup mark: it says that an identity was accepted with that body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Hex SHA-256 of the identity; unique within a source.
-    pub identity: String,
-    /// Hex SHA-256 of the body before defaults.
-    pub body: String,
+    /// Of the identity; unique within a source.
+    pub identity: Hash,
+    /// Of the body before defaults.
+    pub body: Hash,
     pub expires: Timestamp,
     /// `true`: the mark exists, move its expiry. `false`: it must not exist (or be expired at `now`).
     pub renew: bool,

@@ -11,7 +11,7 @@ use securitybot::store::{
 };
 
 use super::common::redis::RedisServer;
-use super::{TTL, alice, now, open, options};
+use super::{TTL, alice, hash, now, open, options};
 
 const QUEUE: &str = "source/http";
 
@@ -58,8 +58,8 @@ async fn write(store: &RedisStore, expected: u64, first: u64) -> Result<(), Writ
         births: Vec::new(),
     };
     let mark = Mark {
-        identity: "the one".to_owned(),
-        body: "its body".to_owned(),
+        identity: hash("the one"),
+        body: hash("its body"),
         expires: now().after(TTL),
         renew: false,
         alert: "a".to_owned(),

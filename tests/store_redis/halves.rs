@@ -13,7 +13,7 @@ use securitybot::store::{
 };
 
 use super::common::redis::RedisServer;
-use super::{TTL, alice, batch, now, open, options, raw};
+use super::{TTL, alice, batch, hash, now, open, options, raw};
 
 #[tokio::test]
 async fn half_a_commit_is_gone_on_from_and_not_refused_for_ever() {
@@ -141,8 +141,8 @@ fn accept(first: u64, name: &str, renew: bool) -> Write {
             body: name.to_owned(),
         }],
         marks: vec![Mark {
-            identity: format!("identity of {name}"),
-            body: format!("body of {name}"),
+            identity: hash(&format!("identity of {name}")),
+            body: hash(&format!("body of {name}")),
             expires: now().after(TTL),
             renew,
             alert: name.to_owned(),

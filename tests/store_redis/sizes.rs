@@ -5,7 +5,7 @@ use securitybot::core::machine::{Collection, Row, RowChange};
 use securitybot::store::{Accept, Batch, Head, Mark, QueuedAlert, Store, Write, journal};
 
 use super::common::redis::RedisServer;
-use super::{TTL, alice, now, open, options};
+use super::{TTL, alice, hash, now, open, options};
 
 const MANY: u64 = 9_000;
 
@@ -24,8 +24,8 @@ async fn a_batch_of_any_size_is_one_commit() {
         body: format!("alert {number}"),
     });
     let marks = (1..=MANY).map(|number| Mark {
-        identity: number.to_string(),
-        body: "body".to_owned(),
+        identity: hash(&number.to_string()),
+        body: hash("body"),
         expires: now().after(TTL),
         renew: number % 2 == 0,
         alert: String::new(),

@@ -205,7 +205,7 @@ fn take(firsts: &[u64]) -> Write {
 /// A new mark of a name, standing for a minute.
 fn mark(identity: &str, body: &str) -> Mark {
     use sha2::{Digest, Sha256};
-    let hash = |text: &str| hex::encode(Sha256::digest(text));
+    let hash = |text: &str| Sha256::digest(text).into();
     Mark {
         identity: hash(identity),
         body: hash(body),

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use super::lists::{self, Place};
 use super::{
-    Batch, Claim, Due, Epoch, Found, Head, Health, JournalRow, Mark, Queue, QueuedAlert,
+    Batch, Claim, Due, Epoch, Found, Hash, Head, Health, JournalRow, Mark, Queue, QueuedAlert,
     QueuedChunk, Retention, RowPage, RowQuery, Store, StoreError, Stored, WriteError, shape,
 };
 use crate::core::ids::{AggregateKey, CaseId};
@@ -81,7 +81,7 @@ struct Source {
     cursor: Option<String>,
     /// By their first numbers.
     queue: BTreeMap<u64, Vec<QueuedAlert>>,
-    marks: BTreeMap<String, Mark>,
+    marks: BTreeMap<Hash, Mark>,
 }
 
 impl Default for Source {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use super::{All, Part};
 use crate::core::ids::AggregateKey;
 use crate::core::machine::RowChange;
-use crate::store::{Accept, Batch, Commit, Head, Piece, Refusal, Seen, Stored, Write, WriteError};
+use crate::store::{
+    Accept, Batch, Commit, Hash, Head, Piece, Refusal, Seen, Stored, Write, WriteError,
+};
 
 /// What the batch's writes so far leave, where it differs from what is stored.
 #[derive(Default)]
@@ -14,7 +16,7 @@ struct Overlay<'a> {
     versions: BTreeMap<&'a AggregateKey, u64>,
     next: BTreeMap<&'a str, u64>,
     /// Bodies of marks by source and identity.
-    marks: BTreeMap<(&'a str, &'a str), String>,
+    marks: BTreeMap<(&'a str, Hash), Hash>,
 }
 
 pub(super) fn write(all: &mut All, batch: &Batch, head: Head) -> Result<(), WriteError> {
@@ -86,10 +88,10 @@ fn check_accept<'a>(
     if next != one.first {
         return Some(Refusal::Conflict { found: next });
     }
-    let mut added: BTreeMap<(&str, &str), String> = BTreeMap::new();
+    let mut added: BTreeMap<(&str, Hash), Hash> = BTreeMap::new();
     let mut duplicates = Vec::new();
     for (index, mark) in one.marks.iter().enumerate() {
-        let place = (name, mark.identity.as_str());
+        let place = (name, mark.identity);
         let standing = added
             .get(&place)
             .or_else(|| overlay.marks.get(&place))
@@ -99,7 +101,7 @@ fn check_accept<'a>(
                     .filter(|found| found.expires > batch.now)
                     .map(|found| &found.body)
             })
-            .cloned();
+            .copied();
         match standing {
             Some(body) if !mark.renew => {
                 let same = body == mark.body;
@@ -109,7 +111,7 @@ fn check_accept<'a>(
                 added.insert(place, body);
             }
             None => {
-                added.insert(place, mark.body.clone());
+                added.insert(place, mark.body);
             }
         }
     }
@@ -169,7 +171,7 @@ impl All {
                             standing.expires = mark.expires;
                         }
                         _ => {
-                            source.marks.insert(mark.identity.clone(), mark.clone());
+                            source.marks.insert(mark.identity, mark.clone());
                         }
                     }
                 }

@@ -6,12 +6,10 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest, Sha256};
-
 use super::pack;
 use crate::core::machine::{Collection, Row};
 use crate::core::time::Timestamp;
-use crate::store::{Found, Head, Mark, Piece, QueuedAlert, StoreError, Stored, lists};
+use crate::store::{Found, Hash, Head, Mark, Piece, QueuedAlert, StoreError, Stored, lists};
 
 pub(super) fn head(head: &Head) -> String {
     format!("{} {}", head.seq, head.hash)
@@ -218,7 +216,7 @@ fn read_entry(entry: &str) -> Option<(String, String)> {
 }
 
 /// A SHA-256 in hex as its bytes.
-pub(super) fn digest(text: &str) -> Option<[u8; 32]> {
+pub(super) fn digest(text: &str) -> Option<Hash> {
     let mut bytes = [0u8; 32];
     let canonical = !text.bytes().any(|b| b.is_ascii_uppercase());
     hex::decode_to_slice(text, &mut bytes)
@@ -231,10 +229,9 @@ pub(super) fn digest(text: &str) -> Option<[u8; 32]> {
 /// most of what a month of alerts leaves in memory.
 pub(super) type Short = [u8; 16];
 
-pub(super) fn short(text: &str) -> Short {
-    let digest = digest(text).unwrap_or_else(|| Sha256::digest(text.as_bytes()).into());
+pub(super) fn short(hash: &Hash) -> Short {
     // Both halves count.
-    std::array::from_fn(|at| digest[at] ^ digest[at + 16])
+    std::array::from_fn(|at| hash[at] ^ hash[at + 16])
 }
 
 /// When it expires, as eight bytes that Lua reads.

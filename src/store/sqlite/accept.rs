@@ -7,12 +7,18 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::put;
 use crate::core::time::Timestamp;
-use crate::store::{Accept, Batch, Mark, Refusal, Seen};
+use crate::store::{Accept, Batch, Hash, Mark, Refusal, Seen};
+
+/// The accepted alerts as they are stored: a JSON array.
+pub(super) fn chunk(one: &Accept) -> String {
+    serde_json::to_string(&one.alerts).expect("alerts are plain data")
+}
 
 pub(super) fn accept(
     tx: &Transaction<'_>,
     batch: &Batch,
     one: &Accept,
+    chunk: &str,
 ) -> rusqlite::Result<Option<Refusal>> {
     let found: Option<(i64, u64)> = tx
         .prepare_cached("SELECT id, next FROM sources WHERE partition = ?1 AND name = ?2")?
@@ -48,15 +54,20 @@ pub(super) fn accept(
     )?
     .execute(params![source, one.alerts.len(), one.cursor])?;
     if !one.alerts.is_empty() {
-        let alerts = serde_json::to_string(&one.alerts).expect("alerts are plain data");
         tx.prepare_cached(
             "INSERT INTO queue(source, first, count, alerts) VALUES(?1, ?2, ?3, ?4)",
         )?
-        .execute(params![source, one.first, one.alerts.len(), alerts])?;
+        .execute(params![source, one.first, one.alerts.len(), chunk])?;
     }
     put_marks(tx, batch, source, &one.marks, &standing)?;
     put::apply(tx, batch.partition, &one.rows)?;
     Ok(None)
+}
+
+/// The narrow part of an identity that is indexed; equal ones are told apart by the whole.
+fn short(identity: &Hash) -> i64 {
+    let head = identity.first_chunk().expect("8 of 32 bytes");
+    i64::from_be_bytes(*head)
 }
 
 /// A mark as found.
@@ -77,14 +88,8 @@ fn standing_marks(
     marks
         .iter()
         .map(|mark| {
-            let identity = put::packed(&mark.identity);
             find.query_row(
-                params![
-                    source,
-                    put::short(&mark.identity),
-                    identity,
-                    put::packed(&mark.body)
-                ],
+                params![source, short(&mark.identity), mark.identity, mark.body],
                 |row| {
                     Ok(Standing {
                         id: row.get(0)?,
@@ -101,13 +106,13 @@ fn standing_marks(
 /// Marks that stand in the store, or are set earlier in the same request.
 fn duplicates(marks: &[Mark], standing: &[Option<Standing>], now: Timestamp) -> Vec<(usize, Seen)> {
     let seen = |same| if same { Seen::Same } else { Seen::Altered };
-    let mut earlier: HashMap<&str, &str> = HashMap::new();
+    let mut earlier: HashMap<&Hash, &Hash> = HashMap::new();
     let mut found = Vec::new();
     for (index, (mark, standing)) in marks.iter().zip(standing).enumerate() {
         let stored = standing.as_ref().filter(|stored| stored.expires > now);
-        let same = match (stored, earlier.get(mark.identity.as_str())) {
+        let same = match (stored, earlier.get(&mark.identity)) {
             (Some(stored), _) => stored.same,
-            (None, Some(body)) => *body == mark.body,
+            (None, Some(body)) => **body == mark.body,
             (None, None) => {
                 earlier.insert(&mark.identity, &mark.body);
                 continue;
@@ -128,11 +133,11 @@ fn put_marks(
     marks: &[Mark],
     standing: &[Option<Standing>],
 ) -> rusqlite::Result<()> {
-    let mut written: HashMap<&str, i64> = HashMap::new();
+    let mut written: HashMap<&Hash, i64> = HashMap::new();
     for (mark, standing) in marks.iter().zip(standing) {
         let expires = mark.expires.as_millis();
         let live = standing.as_ref().is_some_and(|s| s.expires > batch.now);
-        let before = written.get(mark.identity.as_str()).copied();
+        let before = written.get(&mark.identity).copied();
         if let Some(id) = before.or(standing
             .as_ref()
             .map(|s| s.id)
@@ -146,12 +151,7 @@ fn put_marks(
             tx.prepare_cached(
                 "UPDATE marks SET expires = ?2, body = ?3, alert = ?4 WHERE id = ?1",
             )?
-            .execute(params![
-                standing.id,
-                expires,
-                put::packed(&mark.body),
-                mark.alert
-            ])?;
+            .execute(params![standing.id, expires, mark.body, mark.alert])?;
             written.insert(&mark.identity, standing.id);
             continue;
         }
@@ -162,9 +162,9 @@ fn put_marks(
         .execute(params![
             batch.partition,
             source,
-            put::short(&mark.identity),
-            put::packed(&mark.identity),
-            put::packed(&mark.body),
+            short(&mark.identity),
+            mark.identity,
+            mark.body,
             mark.alert,
             expires
         ])?;

@@ -106,7 +106,7 @@ impl SqliteStore {
     /// Writes; what others write at the same time may share the transaction.
     async fn writing<T: Send + 'static>(
         &self,
-        body: impl FnOnce(&Transaction<'_>) -> Result<T, write::Stop> + Send + 'static,
+        body: impl Fn(&Transaction<'_>) -> Result<T, write::Stop> + Send + 'static,
     ) -> Result<T, WriteError> {
         let (reply, answer) = oneshot::channel();
         let write = writer::Write::new(body, reply);
@@ -202,9 +202,8 @@ impl Store for SqliteStore {
     async fn write(&self, batch: &Batch) -> Result<(), WriteError> {
         let head = shape::check(batch, self.partitions)?;
         // Another thread takes it and may outlive this call, so it needs its own copy.
-        let batch = batch.clone();
-        self.writing(move |tx| write::write(tx, &batch, &head))
-            .await
+        let prepared = write::Prepared::new(batch.clone(), head);
+        self.writing(move |tx| write::write(tx, &prepared)).await
     }
 
     async fn load_all(&self, partition: u16, names: &[&str]) -> Result<Vec<Found>, StoreError> {

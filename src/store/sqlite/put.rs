@@ -1,7 +1,6 @@
 //! Writing rows and their index entries, so that a list can never find a row by a value it no longer
-//! has; and how values are packed.
+//! has.
 
-use rusqlite::types::ToSqlOutput;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::write::Stop;
@@ -13,31 +12,6 @@ use crate::store::lists;
 pub(super) fn journal_id(partition: u16, seq: u64) -> i64 {
     const SEQ: u64 = (1 << 48) - 1;
     ((u64::from(partition) << 48) | (seq & SEQ)).cast_signed()
-}
-
-/// A hex SHA-256 as its 32 bytes; any other text as it is.
-pub(super) fn packed(text: &str) -> ToSqlOutput<'_> {
-    let canonical = text.len() == 64
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    match hex::decode(text) {
-        Ok(bytes) if canonical => ToSqlOutput::Owned(bytes.into()),
-        _ => ToSqlOutput::Borrowed(text.into()),
-    }
-}
-
-/// The narrow part of an identity that is indexed; equal ones are told apart by the whole.
-pub(super) fn short(identity: &str) -> i64 {
-    let mut head = [0u8; 16];
-    for (to, from) in head.iter_mut().zip(identity.bytes()) {
-        *to = from;
-    }
-    let mut bytes = [0u8; 8];
-    if hex::decode_to_slice(head, &mut bytes).is_err() {
-        bytes.copy_from_slice(&head[..8]);
-    }
-    i64::from_be_bytes(bytes)
 }
 
 pub(super) fn apply(

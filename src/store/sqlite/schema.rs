@@ -16,7 +16,7 @@ use crate::store::StoreError;
 /// `sbot` in ASCII: tells our files from other programs' databases (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x7362_6f74;
 /// Raised with each change of the tables (`PRAGMA user_version`).
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 /// Page caches in KiB: large enough for the hot indexes, small enough to forget about.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 const READER_CACHE_KIB: i64 = 4 * 1024;
@@ -29,11 +29,17 @@ const STATEMENTS: usize = 96;
 /// One page of the smallest size SQLite knows; with less, it takes a file for an empty one.
 const SMALLEST: u64 = 512;
 
-/// Since schema 2.
+/// In the order in which they came, so that those of one commit share their pages. Since schema 4; in schema 2 and 3
+/// each lay with its aggregate, and most needed an overflow page of their own.
 const PIECES: &str = "
 CREATE TABLE pieces(
-  aggregate INTEGER NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL,
-  PRIMARY KEY(aggregate, number)) STRICT, WITHOUT ROWID;
+  id INTEGER PRIMARY KEY, aggregate INTEGER NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL,
+  UNIQUE(aggregate, number)) STRICT;
+";
+const PIECES_FROM_SCHEMA_2: &str = "
+INSERT INTO pieces(aggregate, number, body)
+  SELECT aggregate, number, body FROM old_pieces ORDER BY aggregate, number;
+DROP TABLE old_pieces;
 ";
 
 /// Chunks by their first numbers; `alerts` is a JSON array. Since schema 3, before which each alert had a row.
@@ -160,11 +166,20 @@ pub(super) fn open_writer(path: &Path, partitions: u16) -> Result<Connection, St
     }
     // It is ours, whole, and made for this set-up.
     if schema < SCHEMA {
-        let pieces = if schema < 2 { PIECES } else { "" };
-        let upgrade = format!(
-            "BEGIN IMMEDIATE; {pieces} ALTER TABLE queue RENAME TO queued_alerts; {QUEUE} \
-             {QUEUE_FROM_ALERTS} PRAGMA user_version = {SCHEMA}; COMMIT;"
-        );
+        let pieces = match schema {
+            ..2 => PIECES.to_owned(),
+            _ => {
+                format!("ALTER TABLE pieces RENAME TO old_pieces; {PIECES} {PIECES_FROM_SCHEMA_2}")
+            }
+        };
+        let queue = match schema {
+            ..3 => {
+                format!("ALTER TABLE queue RENAME TO queued_alerts; {QUEUE} {QUEUE_FROM_ALERTS}")
+            }
+            _ => String::new(),
+        };
+        let upgrade =
+            format!("BEGIN IMMEDIATE; {pieces} {queue} PRAGMA user_version = {SCHEMA}; COMMIT;");
         conn.execute_batch(&upgrade).map_err(failed)?;
     }
     Ok(conn)

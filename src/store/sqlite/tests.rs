@@ -51,7 +51,8 @@ fn a_full_disk_fails_the_batch_for_certain_and_leaves_nothing_of_it() {
         .unwrap();
 
     let (large, head) = batch(epoch, "large", 20_000);
-    let full = write::committed(&mut conn, |tx| write::write(tx, &large, &head));
+    let large = write::Prepared::new(large, head);
+    let full = write::committed(&mut conn, |tx| write::write(tx, &large));
     assert!(matches!(full, Err(WriteError::Failed(_))), "{full:?}");
     let names: Vec<String> = (0..20).map(|n| format!("large/{n}")).collect();
     let found = read::load_all(&conn, 0, &names).unwrap();
@@ -59,6 +60,7 @@ fn a_full_disk_fails_the_batch_for_certain_and_leaves_nothing_of_it() {
     assert_eq!(read::journal_ends(&conn, 0).unwrap().0, Head::default());
     // What fits is still taken.
     let (small, head) = batch(epoch, "small", 10);
-    write::committed(&mut conn, |tx| write::write(tx, &small, &head)).unwrap();
+    let small = write::Prepared::new(small, head.clone());
+    write::committed(&mut conn, |tx| write::write(tx, &small)).unwrap();
     assert_eq!(read::journal_ends(&conn, 0).unwrap().0, head);
 }

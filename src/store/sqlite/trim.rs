@@ -115,8 +115,14 @@ fn escalation_over(tx: &Transaction<'_>, partition: u16, id: &str) -> rusqlite::
 fn drop_case(tx: &Transaction<'_>, partition: u16, id: &str) -> rusqlite::Result<()> {
     put::delete(tx, Collection::Cases.name(), id)?;
     put::delete(tx, Collection::Escalations.name(), id)?;
-    tx.prepare_cached("DELETE FROM aggregates WHERE partition = ?1 AND name = ?2")?
-        .execute(params![partition, format!("escalation/{id}")])?;
+    let escalation = tx
+        .prepare_cached("DELETE FROM aggregates WHERE partition = ?1 AND name = ?2 RETURNING id")?
+        .query_row(params![partition, format!("escalation/{id}")], |row| {
+            row.get::<_, i64>(0)
+        })
+        .optional()?;
+    tx.prepare_cached("DELETE FROM pieces WHERE aggregate = ?1")?
+        .execute([escalation])?;
     // Stored case ids are canonical; a row's id might be written otherwise.
     let case = CaseId::parse(id).map_or_else(|| id.to_owned(), |case| case.to_string());
     tx.prepare_cached("DELETE FROM timeline WHERE case_id = ?1")?

@@ -68,14 +68,41 @@ pub(super) fn probe(tx: &Transaction<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// `head` is the journal's end after the batch.
-pub(super) fn write(tx: &Transaction<'_>, batch: &Batch, head: &Head) -> Result<(), Stop> {
+/// A batch with what need not be worked out by the one thread that writes.
+pub(super) struct Prepared {
+    batch: Batch,
+    /// The journal's end after it.
+    head: Head,
+    /// The alerts of each accepting commit as they are stored.
+    chunks: Vec<String>,
+}
+
+impl Prepared {
+    pub fn new(batch: Batch, head: Head) -> Self {
+        let accepts = batch.writes.iter().filter_map(|write| match write {
+            Write::Accept(one) => Some(accept::chunk(one)),
+            Write::Commit(_) | Write::Take { .. } => None,
+        });
+        Self {
+            chunks: accepts.collect(),
+            batch,
+            head,
+        }
+    }
+}
+
+pub(super) fn write(tx: &Transaction<'_>, prepared: &Prepared) -> Result<(), Stop> {
+    let batch = &prepared.batch;
     fence(tx, batch)?;
     let mut refused = Vec::new();
+    let mut chunks = prepared.chunks.iter();
     for (index, write) in batch.writes.iter().enumerate() {
         let refusal = match write {
             Write::Commit(one) => commit(tx, batch.partition, one)?,
-            Write::Accept(one) => accept::accept(tx, batch, one)?,
+            Write::Accept(one) => {
+                let chunk = chunks.next().expect("one for each that accepts");
+                accept::accept(tx, batch, one, chunk)?
+            }
             Write::Take { source, firsts } => {
                 take(tx, source, firsts)?;
                 None
@@ -86,7 +113,7 @@ pub(super) fn write(tx: &Transaction<'_>, batch: &Batch, head: &Head) -> Result<
     if !refused.is_empty() {
         return Err(Stop::Contract(WriteError::Refused(refused)));
     }
-    append(tx, batch.partition, &batch.journal, head)
+    append(tx, batch.partition, &batch.journal, &prepared.head)
 }
 
 fn fence(tx: &Transaction<'_>, batch: &Batch) -> Result<(), Stop> {
@@ -157,7 +184,10 @@ fn pieces(tx: &Transaction<'_>, id: i64, changes: &PieceChanges) -> rusqlite::Re
     for number in &changes.freed {
         delete.execute(params![id, number])?;
     }
-    let mut put = tx.prepare_cached("INSERT OR REPLACE INTO pieces VALUES(?1, ?2, ?3)")?;
+    let mut put = tx.prepare_cached(
+        "INSERT INTO pieces(aggregate, number, body) VALUES(?1, ?2, ?3)
+         ON CONFLICT(aggregate, number) DO UPDATE SET body = excluded.body",
+    )?;
     for piece in &changes.written {
         put.execute(params![id, piece.number, piece.body])?;
     }

@@ -1,6 +1,7 @@
-//! The one thread that writes. What waits while a transaction is written to the disk shares the next one,
-//! each write between savepoints of its own: without that, every message of a chat and every partition's
-//! batch would pay for an fsync alone, and a flood would stand in line for the disk.
+//! The one thread that writes. What waits while a transaction is written to the disk shares the next one: without
+//! that, every message of a chat and every partition's batch would pay for an fsync alone, and a flood would stand
+//! in line for the disk. A write that is refused undoes itself and no other. Most have changed nothing by then; after
+//! one that has, the transaction is done once more, with each write between savepoints of its own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -23,7 +24,7 @@ pub(super) enum Job {
 
 /// A write that may share its transaction with others.
 pub(super) trait SharedWrite: Send {
-    /// Changes what it has to. An error undoes this write and no other.
+    /// Changes what it has to; done again, it does the same.
     fn apply(&mut self, tx: &Transaction<'_>) -> Result<(), ()>;
     /// Tells the caller, once the transaction has ended: `Err` when it did not commit.
     fn answer(self: Box<Self>, ended: Result<(), WriteError>);
@@ -31,18 +32,18 @@ pub(super) trait SharedWrite: Send {
 
 /// A closure as a [`SharedWrite`].
 pub(super) struct Write<T, F> {
-    body: Option<F>,
+    body: F,
     done: Option<Result<T, WriteError>>,
     reply: oneshot::Sender<Result<T, WriteError>>,
 }
 
 impl<T, F> Write<T, F>
 where
-    F: FnOnce(&Transaction<'_>) -> Result<T, Stop> + Send,
+    F: Fn(&Transaction<'_>) -> Result<T, Stop> + Send,
 {
     pub fn new(body: F, reply: oneshot::Sender<Result<T, WriteError>>) -> Self {
         Self {
-            body: Some(body),
+            body,
             done: None,
             reply,
         }
@@ -52,13 +53,11 @@ where
 impl<T, F> SharedWrite for Write<T, F>
 where
     T: Send,
-    F: FnOnce(&Transaction<'_>) -> Result<T, Stop> + Send,
+    F: Fn(&Transaction<'_>) -> Result<T, Stop> + Send,
 {
     fn apply(&mut self, tx: &Transaction<'_>) -> Result<(), ()> {
-        let Some(body) = self.body.take() else {
-            return Err(());
-        };
-        let done = body(tx).map_err(|stop| match stop {
+        self.done = None;
+        let done = (self.body)(tx).map_err(|stop| match stop {
             Stop::Sql(error) => failed(&error),
             Stop::Contract(error) => error,
         });
@@ -126,12 +125,15 @@ fn transaction(
     writes: &mut Vec<Box<dyn SharedWrite>>,
     mut more: impl FnMut() -> Option<Box<dyn SharedWrite>>,
 ) -> Result<(), WriteError> {
-    let tx = conn
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(|error| failed(&error))?;
+    let tx = begun(conn)?;
     let mut at = 0;
     while let Some(write) = writes.get_mut(at) {
-        between_savepoints(&tx, write.as_mut())?;
+        let before = tx.total_changes();
+        let end = applied(&tx, write.as_mut())?;
+        if end == End::Panicked || end == End::Refused && tx.total_changes() != before {
+            tx.rollback().map_err(|error| failed(&error))?;
+            return one_by_one(conn, writes);
+        }
         at += 1;
         if at < MOST_TOGETHER
             && at == writes.len()
@@ -143,25 +145,52 @@ fn transaction(
     tx.commit().map_err(|error| commit_error(&error))
 }
 
-/// An error means that the whole transaction is gone, as after a full disk.
-fn between_savepoints(tx: &Transaction<'_>, write: &mut dyn SharedWrite) -> Result<(), WriteError> {
+fn one_by_one(
+    conn: &mut Connection,
+    writes: &mut [Box<dyn SharedWrite>],
+) -> Result<(), WriteError> {
+    let tx = begun(conn)?;
     let run = |sql| -> Result<(), WriteError> {
         let mut statement = tx.prepare_cached(sql).map_err(|error| failed(&error))?;
         statement.execute([]).map_err(|error| failed(&error))?;
         Ok(())
     };
-    run("SAVEPOINT one")?;
-    let applied = catch_unwind(AssertUnwindSafe(|| write.apply(tx)));
-    if applied.is_err() {
-        tracing::error!("a write of the store panicked");
+    for write in writes {
+        run("SAVEPOINT one")?;
+        if applied(&tx, write.as_mut())? != End::Done {
+            run("ROLLBACK TO one")?;
+        }
+        run("RELEASE one")?;
     }
+    tx.commit().map_err(|error| commit_error(&error))
+}
+
+fn begun(conn: &mut Connection) -> Result<Transaction<'_>, WriteError> {
+    conn.transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| failed(&error))
+}
+
+#[derive(PartialEq, Eq)]
+enum End {
+    Done,
+    Refused,
+    Panicked,
+}
+
+/// An error means that the whole transaction is gone, as after a full disk.
+fn applied(tx: &Transaction<'_>, write: &mut dyn SharedWrite) -> Result<End, WriteError> {
+    let end = match catch_unwind(AssertUnwindSafe(|| write.apply(tx))) {
+        Ok(Ok(())) => End::Done,
+        Ok(Err(())) => End::Refused,
+        Err(_) => {
+            tracing::error!("a write of the store panicked");
+            End::Panicked
+        }
+    };
     if tx.is_autocommit() {
         return Err(WriteError::Failed(
             "a write in the same transaction had it rolled back".to_owned(),
         ));
     }
-    if !matches!(applied, Ok(Ok(()))) {
-        run("ROLLBACK TO one")?;
-    }
-    run("RELEASE one")
+    Ok(end)
 }

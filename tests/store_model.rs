@@ -18,7 +18,7 @@ use securitybot::store::memory::MemoryStore;
 use securitybot::store::redis::{RedisOptions, RedisStore};
 use securitybot::store::sqlite::SqliteStore;
 use securitybot::store::{
-    Accept, Batch, Birth, Commit, Head, Mark, Piece, PieceChanges, QueuedAlert, Retention,
+    Accept, Batch, Birth, Commit, Hash, Head, Mark, Piece, PieceChanges, QueuedAlert, Retention,
     RowQuery, Store, Write, journal,
 };
 
@@ -60,6 +60,10 @@ enum Draft {
 type RowDraft = (u8, i64, bool, Option<u8>, Option<i64>);
 /// Identity, body, life, renewed.
 type MarkDraft = (u8, u8, i64, bool);
+
+fn hash(of: u8) -> Hash {
+    std::array::from_fn(|at| if at == 0 { of } else { 0 })
+}
 
 fn row_drafts() -> impl Strategy<Value = Vec<RowDraft>> {
     let one = (
@@ -327,8 +331,8 @@ impl Pair<'_> {
                 let source = key("source/local".to_owned());
                 let first = self.model.queue(&source).await.unwrap().next + off;
                 let marks = marks.iter().map(|&(identity, body, life, renew)| Mark {
-                    identity: [identity; 32],
-                    body: [body; 32],
+                    identity: hash(identity),
+                    body: hash(body),
                     expires: at(self.now + life),
                     renew,
                     alert: format!("alert {identity}"),

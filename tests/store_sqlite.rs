@@ -187,6 +187,126 @@ async fn a_file_of_schema_1_is_taken_over() {
     assert_eq!((queue.next, queue.backlog), (6, 1));
 }
 
+/// Pieces lay with their aggregates in schema 2 and 3; those that an earlier securitybot stored stay with their state.
+#[tokio::test]
+async fn a_file_of_schema_3_keeps_its_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = with_alice(&path).await;
+    store.close().await;
+    drop(store);
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    conn.execute_batch(
+        "DROP TABLE pieces;
+         CREATE TABLE pieces(
+           aggregate INTEGER NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL,
+           PRIMARY KEY(aggregate, number)) STRICT, WITHOUT ROWID;
+         INSERT INTO pieces SELECT id, 2, 'the second' FROM aggregates;
+         INSERT INTO pieces SELECT id, 1, 'the first' FROM aggregates;
+         PRAGMA user_version = 3;",
+    )
+    .unwrap();
+    drop(conn);
+
+    let store = SqliteStore::open(&path, 4).unwrap();
+    let mut next = batch(claimed(&store).await, "employee/alice");
+    let Write::Commit(commit) = &mut next.writes[0] else {
+        panic!("a commit");
+    };
+    let key = commit.key.clone();
+    let piece = |number, body: &str| Piece {
+        number,
+        body: body.to_owned(),
+    };
+    let found = store.load(&key).await.unwrap().unwrap();
+    assert_eq!(
+        found.pieces,
+        [piece(1, "the first"), piece(2, "the second")]
+    );
+    commit.expected = 1;
+    commit.pieces.held = vec![2, 3];
+    commit.pieces.freed = vec![1];
+    commit.pieces.written = vec![piece(2, "written anew"), piece(3, "the third")];
+    store.write(&next).await.unwrap();
+    let found = store.load(&key).await.unwrap().unwrap();
+    assert_eq!(
+        found.pieces,
+        [piece(2, "written anew"), piece(3, "the third")]
+    );
+}
+
+/// Writes that wait together share a transaction. One that is refused only after it has changed something is undone by
+/// itself.
+#[tokio::test]
+async fn a_refused_write_takes_nothing_from_those_it_shares_a_transaction_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&dir.path().join("store.db"), 4).unwrap();
+    let epoch = claimed(&store).await;
+    let good = |n: u32| batch(epoch, &format!("employee/{n}"));
+    let bad = |n: u32| {
+        let mut batch = batch(epoch, &format!("employee/changed {n}"));
+        let mut refused = batch.writes[0].clone();
+        let Write::Commit(commit) = &mut refused else {
+            panic!("a commit");
+        };
+        commit.key.name = format!("employee/refused {n}");
+        commit.expected = 7;
+        batch.writes.push(refused);
+        batch
+    };
+    let batches: Vec<Batch> = (0..60)
+        .map(|n| if n % 7 == 3 { bad(n) } else { good(n) })
+        .collect();
+    let ends = futures_util::future::join_all(batches.iter().map(|batch| store.write(batch))).await;
+    for (n, end) in ends.into_iter().enumerate() {
+        let name = |kind: &str| AggregateKey {
+            partition: 0,
+            name: format!("employee/{kind}{n}"),
+        };
+        if n % 7 == 3 {
+            assert!(matches!(end, Err(WriteError::Refused(_))), "{n}: {end:?}");
+            assert_eq!(store.load(&name("changed ")).await, Ok(None), "{n}");
+        } else {
+            assert_eq!(end, Ok(()), "{n}");
+            let found = store.load(&name("")).await.unwrap().unwrap();
+            assert_eq!(found.version, 1, "{n}");
+        }
+    }
+}
+
+/// The log is written back while the writer goes on, and begins at its start again: a long flood does not fill the
+/// disk with it.
+#[tokio::test]
+async fn the_log_of_a_long_flood_stays_small() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let store = SqliteStore::open(&path, 4).unwrap();
+    let (mut longest, mut written) = (0, 0);
+    for turn in 0..60 {
+        let rows: Vec<_> = (0..100)
+            .map(|n| {
+                RowChange::Put(Row {
+                    collection: Collection::Documents,
+                    id: format!("{turn} {n}"),
+                    at: Timestamp::from_millis(n),
+                    fields: Vec::new(),
+                    body: "x".repeat(40_000),
+                    expires: None,
+                })
+            })
+            .collect();
+        store.put_rows(1, &rows, false).await.unwrap();
+        written += 100 * 40_000;
+        let log = fs::metadata(dir.path().join("store.db-wal")).unwrap();
+        longest = longest.max(log.len());
+    }
+    assert!(longest < written / 2, "{longest} of {written} bytes");
+    let file = fs::metadata(&path).unwrap().len();
+    assert!(file > written / 2, "{file} of {written} bytes");
+    store.close().await;
+    assert!(!dir.path().join("store.db-wal").exists());
+}
+
 fn source() -> AggregateKey {
     AggregateKey {
         partition: 0,

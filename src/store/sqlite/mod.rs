@@ -6,6 +6,7 @@
 
 mod accept;
 mod lease;
+mod log;
 mod put;
 mod read;
 mod rows;
@@ -33,6 +34,7 @@ use super::{
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::time::Timestamp;
+use log::Log;
 use read::Readers;
 use writer::Job;
 
@@ -60,11 +62,12 @@ impl SqliteStore {
     pub fn open(path: &Path, partitions: u16) -> Result<Self, StoreError> {
         shape::check_partitions(partitions)?;
         let mut conn = schema::open_writer(path, partitions)?;
+        let log = Log::of(&mut conn, path).map_err(unreadable)?;
         let (jobs, inbox) = mpsc::channel::<Job>();
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
-                writer::run(&mut conn, &inbox);
+                writer::run(&mut conn, &inbox, log);
                 // Closed in order: leave one whole file behind, without a log beside it.
                 if let Err(error) =
                     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))

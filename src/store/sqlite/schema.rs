@@ -20,9 +20,6 @@ const SCHEMA: i64 = 4;
 /// Page caches in KiB: large enough for the hot indexes, small enough to forget about.
 const WRITER_CACHE_KIB: i64 = 32 * 1024;
 const READER_CACHE_KIB: i64 = 4 * 1024;
-/// Pages in the log before it is written back into the file: the same pages change again and again, and each is
-/// written back once. 32 MiB of them.
-const LOG_PAGES: i64 = 8_000;
 /// Statements kept prepared per connection; more than there are kinds.
 const STATEMENTS: usize = 96;
 
@@ -248,7 +245,7 @@ fn connect(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     conn.busy_timeout(std::time::Duration::from_secs(5))?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "cache_size", -cache_kib)?;
-    conn.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?; // see log.rs
     conn.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     conn.pragma_update(None, "temp_store", "memory")?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);

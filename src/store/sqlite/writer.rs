@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::log::Log;
 use super::write::{Stop, commit_error, failed};
 use crate::store::WriteError;
 
@@ -79,7 +80,7 @@ where
 }
 
 /// Runs jobs until the last sender is gone.
-pub(super) fn run(conn: &mut Connection, inbox: &Receiver<Job>) {
+pub(super) fn run(conn: &mut Connection, inbox: &Receiver<Job>, mut log: Log) {
     let mut next = inbox.recv().ok();
     while let Some(job) = next.take() {
         match job {
@@ -92,10 +93,12 @@ pub(super) fn run(conn: &mut Connection, inbox: &Receiver<Job>) {
             }
             Job::Shared(first) => next = together(conn, first, inbox),
         }
+        log.tend(conn);
         if next.is_none() {
             next = inbox.recv().ok();
         }
     }
+    log.close();
 }
 
 /// One transaction for `first` and what waits behind it; the job that could not join, if there is one.

@@ -91,7 +91,7 @@ async fn sample(bot: &Bot, first: u64, pause: Duration) -> Vec<Duration> {
 const PEOPLE: u64 = 4_000;
 
 pub async fn whole_cases(options: &Options, kind: Kind, table: &mut Table) {
-    const WORKERS: usize = 64;
+    const WORKERS: usize = 256;
     let people = options.employees.min(PEOPLE * options.runs as u64);
     let bot = Rc::new(Bot::start(kind, people).await);
     let local = tokio::task::LocalSet::new();

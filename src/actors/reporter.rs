@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, WrapFuture, fut::ActorFutureExt};
-use futures_util::future::join;
 use metrics::{counter, gauge};
+use tokio::time::Instant;
 
 use crate::core::time::Timestamp;
 use crate::core::world::World;
@@ -25,9 +25,9 @@ use super::retention::{self, Keep};
 use super::rollups::{self, RollupPlan};
 use super::{Now, operations};
 
-/// From the beginning of one pass to the next of the same sink at least this long: under load one then takes what
-/// several commits wrote, for the price of one. What comes after quiet goes at once.
-const PACE: Duration = Duration::from_millis(20);
+/// From the beginning of one pass to the next of the same sink at least this long, unless it is behind: under load one
+/// then takes what many commits wrote, for the price of one. What comes after quiet goes at once.
+const PACE: Duration = Duration::from_millis(100);
 /// Everything is looked through again this often, whatever was or was not announced.
 const SWEEP: Duration = Duration::from_secs(30);
 const ROLLUP_EVERY: Duration = Duration::from_secs(1);
@@ -107,8 +107,11 @@ impl Reporter {
             state.busy = true;
             let (store, sink, now) = (self.store.clone(), state.sink.clone(), (self.now)());
             let pass = async move {
-                let pass = delivery::deliver(store.as_ref(), sink.as_ref(), &partitions, now);
-                let (done, ()) = join(pass, tokio::time::sleep(PACE)).await;
+                let next = Instant::now() + PACE;
+                let done = delivery::deliver(store.as_ref(), sink.as_ref(), &partitions, now).await;
+                if !done.as_ref().is_ok_and(|outcomes| has_more(outcomes)) {
+                    tokio::time::sleep_until(next).await;
+                }
                 (partitions, done)
             };
             self.passes.run(
@@ -218,6 +221,14 @@ impl Reporter {
             }
         }
     }
+}
+
+/// Whether the sink is known to be behind still.
+fn has_more(outcomes: &[(u16, Outcome)]) -> bool {
+    let mut places = outcomes
+        .iter()
+        .filter_map(|(_, outcome)| outcome.as_ref().ok());
+    places.any(|place| place.has_more)
 }
 
 impl SinkState {

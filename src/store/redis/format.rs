@@ -152,9 +152,41 @@ pub(super) fn entries(row: &Row) -> Vec<String> {
     fields.map(|(field, text)| entry(field, text)).collect()
 }
 
-pub(super) fn read_row(collection: Collection, id: &str, value: &[u8]) -> Result<Row, StoreError> {
-    let parts = || {
-        let (head, body) = line(value)?;
+/// A row as it is found: what it says is still packed.
+pub(super) struct Packed {
+    row: Row,
+    value: Vec<u8>,
+    /// Where in it the body begins.
+    body: usize,
+}
+
+impl Packed {
+    pub fn unpacked(mut self) -> Row {
+        self.row.body = pack::text(&self.value[self.body..]);
+        self.row
+    }
+
+    /// Without its body.
+    pub fn row(&self) -> &Row {
+        &self.row
+    }
+}
+
+pub(super) fn read_row(
+    collection: Collection,
+    id: &str,
+    value: Vec<u8>,
+) -> Result<Row, StoreError> {
+    packed(collection, id, value).map(Packed::unpacked)
+}
+
+pub(super) fn packed(
+    collection: Collection,
+    id: &str,
+    value: Vec<u8>,
+) -> Result<Packed, StoreError> {
+    let row = || {
+        let (head, body) = line(&value)?;
         let mut parts = head.split('\x01');
         let at = parts.next()?.parse().ok()?;
         let expires = match parts.next()? {
@@ -162,17 +194,21 @@ pub(super) fn read_row(collection: Collection, id: &str, value: &[u8]) -> Result
             millis => Some(Timestamp::from_millis(millis.parse().ok()?)),
         };
         let fields: Option<Vec<_>> = parts.map(read_entry).collect();
-        Some(Row {
+        let row = Row {
             collection,
             id: id.to_owned(),
             at: Timestamp::from_millis(at),
             fields: lists::named(fields?),
-            body: pack::text(body),
+            body: String::new(),
             expires,
-        })
+        };
+        Some((row, value.len() - body.len()))
     };
-    let name = format!("row {id} of {}", collection.name());
-    parts().ok_or_else(|| unreadable(&name, "a time and fields"))
+    let Some((row, body)) = row() else {
+        let name = format!("row {id} of {}", collection.name());
+        return Err(unreadable(&name, "a time and fields"));
+    };
+    Ok(Packed { row, value, body })
 }
 
 /// Fields with few values, each of many rows: their entries are sorted sets from the first row on.
@@ -265,7 +301,7 @@ mod tests {
             body: "{}\n".repeat(99),
             expires: None,
         };
-        let read = read_row(Collection::Cases, "one", &row(&before)).expect("readable");
+        let read = read_row(Collection::Cases, "one", row(&before)).expect("readable");
         assert_eq!(read, before);
     }
 }

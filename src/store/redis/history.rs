@@ -1,8 +1,8 @@
 //! The journal's chunks: reading them, a case's own records, and letting the oldest go.
 
-use futures_util::future::try_join_all;
+use redis::Cmd;
 
-use super::link::CallError;
+use super::answer::CallError;
 use super::{RedisStore, chunk, format, scripts};
 use crate::core::ids::CaseId;
 use crate::store::{Head, JournalRow, Retention, StoreError};
@@ -11,6 +11,9 @@ use crate::store::{Head, JournalRow, Retention, StoreError};
 const PIECE: usize = 1_000;
 /// Records read in one call: what its answer takes stays small.
 const MOST_READ: usize = 10_000;
+
+/// What `timeline.lua` answers: chunks that were moved aside, the numbers of those that were not, chunks with these.
+type Part = (Vec<Vec<u8>>, String, Vec<Vec<u8>>);
 
 /// `key`: where the chunks lie.
 fn decode(key: &str, chunks: &[Vec<u8>]) -> Result<Vec<JournalRow>, StoreError> {
@@ -67,22 +70,24 @@ impl RedisStore {
         case: CaseId,
     ) -> Result<Vec<JournalRow>, StoreError> {
         let (name, packed) = (case.to_string(), case.to_bytes());
-        let parts = (0..self.partitions).map(async |partition| {
-            let mut cmd = scripts::TIMELINE.call(&self.prefix(partition));
-            cmd.arg(&name).arg(&packed[..]);
-            let (moved, seqs, chunks): (Vec<Vec<u8>>, String, Vec<Vec<u8>>) = self
-                .reads
-                .run(&scripts::TIMELINE, &cmd)
-                .await
-                .map_err(CallError::on_read)?;
+        let cmds: Vec<Cmd> = (0..self.partitions)
+            .map(|partition| {
+                let mut cmd = scripts::TIMELINE.call(&self.prefix(partition));
+                cmd.arg(&name).arg(&packed[..]);
+                cmd
+            })
+            .collect();
+        let parts = self.reads.each(Some(&scripts::TIMELINE), &cmds).await;
+        let parts: Vec<Part> = parts.map_err(CallError::on_read)?;
+        let mut records = Vec::new();
+        for (partition, (moved, seqs, chunks)) in (0..).zip(parts) {
             let prefix = self.prefix(partition);
-            let mut rows = decode(&format!("{prefix}tl:{name}"), &moved)?;
+            records.extend(decode(&format!("{prefix}tl:{name}"), &moved)?);
             let seqs: Vec<u64> = seqs.split(' ').filter_map(|seq| seq.parse().ok()).collect();
             let kept = decode(&format!("{prefix}j"), &chunks)?.into_iter();
-            rows.extend(kept.filter(|row| row.case == Some(case) && seqs.contains(&row.seq)));
-            Ok::<_, StoreError>(rows)
-        });
-        Ok(try_join_all(parts).await?.into_iter().flatten().collect())
+            records.extend(kept.filter(|row| row.case == Some(case) && seqs.contains(&row.seq)));
+        }
+        Ok(records)
     }
 
     /// Whether there is more to let go.

@@ -4,76 +4,18 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use futures_util::future::try_join_all;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
-use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisError, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::address::Address;
+use super::answer::{CallError, KEEP_CONNECTION, classify, is_refusal, read};
 use super::restarted;
 use super::scripts::Script;
-use crate::store::{StoreError, WriteError};
-
-/// How a call failed, by what is known of the server's state.
-#[derive(Clone, Debug)]
-pub(super) enum CallError {
-    /// Never sent, or refused by the server before anything was done.
-    Certain(String),
-    /// It may have been done, or may still be.
-    Unknown(String),
-    /// Done, but the answer is not what the script gives.
-    Strange(String),
-}
-
-impl CallError {
-    pub fn on_write(self) -> WriteError {
-        match self {
-            Self::Certain(why) => WriteError::Failed(why),
-            Self::Unknown(why) | Self::Strange(why) => WriteError::Unknown(why),
-        }
-    }
-
-    pub fn on_read(self) -> StoreError {
-        match self {
-            Self::Certain(why) | Self::Unknown(why) => StoreError::Unavailable(why),
-            Self::Strange(why) => StoreError::Corrupt(why),
-        }
-    }
-}
-
-/// Answers that say that nothing was done.
-const CERTAIN: [&str; 19] = [
-    "NOSCRIPT",
-    "OOM",
-    "MISCONF",
-    "READONLY",
-    "NOAUTH",
-    "WRONGPASS",
-    "NOPERM",
-    "LOADING",
-    "MASTERDOWN",
-    "NOREPLICAS",
-    "BUSY",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "CROSSSLOT",
-    "MOVED",
-    "ASK",
-    "DENIED",
-    "NOPROTO",
-    "EXECABORT",
-];
-/// Of these, the ones a fresh connection does not help against.
-const KEEP_CONNECTION: [&str; 6] = [
-    "NOSCRIPT",
-    "OOM",
-    "MISCONF",
-    "LOADING",
-    "NOREPLICAS",
-    "BUSY",
-];
 
 #[derive(Clone)]
 pub(super) enum Connection {
@@ -178,6 +120,38 @@ impl Link {
         .map(|(answer, ..)| answer)
     }
 
+    /// The same read in several partitions. One server is asked in one message: an answer of its own for each wakes
+    /// whoever waits as often.
+    pub async fn each<T: FromRedisValue>(
+        &self,
+        script: Option<&Script>,
+        cmds: &[Cmd],
+    ) -> Result<Vec<T>, CallError> {
+        let until = self.until();
+        let (connection, generation) = self.connection(until).await?;
+        if let (Connection::One(mut server), [_, _, ..]) = (connection, cmds) {
+            let mut all = redis::Pipeline::with_capacity(cmds.len());
+            for cmd in cmds {
+                all.add_command(cmd.clone());
+            }
+            let answers = server.req_packed_commands(&all, 0, cmds.len());
+            match tokio::time::timeout_at(until, answers).await {
+                Err(elapsed) => return self.judge(Err(elapsed), generation).await,
+                Ok(Ok(answers)) if !answers.iter().any(is_refusal) => {
+                    let answers = answers.into_iter().map(read);
+                    return answers.collect();
+                }
+                // Whatever it is, each meets it again by itself.
+                Ok(_) => {}
+            }
+        }
+        try_join_all(cmds.iter().map(async |cmd| match script {
+            Some(script) => self.run(script, cmd).await,
+            None => self.call(cmd).await,
+        }))
+        .await
+    }
+
     /// One script, then on the same connection WAIT: how many replicas have it.
     pub async fn run_and_wait<T: FromRedisValue>(
         &self,
@@ -271,8 +245,7 @@ impl Link {
         generation: u64,
     ) -> Result<T, CallError> {
         match answer {
-            Ok(Ok(answer)) => redis::from_redis_value(answer)
-                .map_err(|error| CallError::Strange(error.to_string())),
+            Ok(Ok(answer)) => read(answer),
             Ok(Err(error)) => {
                 let code = error.code().unwrap_or_default().to_owned();
                 if !KEEP_CONNECTION.contains(&code.as_str()) {
@@ -379,19 +352,5 @@ impl Link {
         if live.generation == generation {
             live.connection = None;
         }
-    }
-}
-
-fn classify(code: &str, error: &RedisError) -> CallError {
-    let why = error.to_string();
-    match error.kind() {
-        _ if CERTAIN.contains(&code) => CallError::Certain(format!("{code}: {why}")),
-        // Not even read as a command (without a password only short ones are); the server hangs up.
-        _ if why.contains("Protocol error") => CallError::Certain(why),
-        ErrorKind::UnexpectedReturnType | ErrorKind::Parse => CallError::Strange(why),
-        ErrorKind::ClusterConnectionNotFound | ErrorKind::AuthenticationFailed => {
-            CallError::Certain(why)
-        }
-        _ => CallError::Unknown(why),
     }
 }

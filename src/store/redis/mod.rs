@@ -46,6 +46,7 @@
 //! its file again (`restarted.rs`).
 
 mod address;
+mod answer;
 mod batch;
 mod changes;
 mod chunk;
@@ -65,7 +66,6 @@ mod verdict;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
 use redis::Cmd;
 
 use super::{
@@ -75,8 +75,9 @@ use super::{
 use crate::core::ids::{AggregateKey, CaseId};
 use crate::core::machine::{Collection, Row, RowChange};
 use crate::core::time::Timestamp;
+use answer::CallError;
 use expected::Expected;
-use link::{CallError, Link};
+use link::Link;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedisOptions {
@@ -134,7 +135,8 @@ impl RedisStore {
         let cmds: Vec<Cmd> = (0..self.partitions)
             .map(|partition| read(&self.prefix(partition)))
             .collect();
-        try_join_all(cmds.iter().map(|cmd| self.reads.call(cmd)))
+        self.reads
+            .each(None, &cmds)
             .await
             .map_err(CallError::on_read)
     }
@@ -327,7 +329,7 @@ impl Store for RedisStore {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let found: Vec<Vec<Option<Vec<u8>>>> = self
+        let mut found: Vec<Vec<Option<Vec<u8>>>> = self
             .everywhere(|prefix| {
                 let mut cmd = redis::cmd("HMGET");
                 cmd.arg(format!("{prefix}r:{}", collection.name())).arg(ids);
@@ -336,7 +338,7 @@ impl Store for RedisStore {
             .await?;
         let mut rows = Vec::new();
         for (n, id) in ids.iter().enumerate() {
-            let value = found.iter().find_map(|part| part.get(n)?.as_ref());
+            let value = found.iter_mut().find_map(|part| part.get_mut(n)?.take());
             if let Some(value) = value {
                 rows.push(format::read_row(collection, id, value)?);
             }
@@ -355,7 +357,7 @@ impl Store for RedisStore {
             .arg(id);
         let found: Option<Vec<u8>> = self.reads.call(&cmd).await.map_err(CallError::on_read)?;
         found
-            .map(|value| format::read_row(collection, id, &value))
+            .map(|value| format::read_row(collection, id, value))
             .transpose()
     }
 

@@ -2,7 +2,8 @@
 //! with another number of partitions, would be taken for an empty one.
 
 use super::address::Address;
-use super::link::{CallError, Link, UseFor};
+use super::answer::CallError;
+use super::link::{Link, UseFor};
 use super::{RedisOptions, RedisStore};
 use crate::store::{StoreError, shape};
 

@@ -80,7 +80,8 @@ async fn an_unreadable_checkpoint_fails_its_own_cases_pages_and_disturbs_nobody(
 
 #[tokio::test]
 async fn a_checkpoint_of_a_newer_version_is_refused_untouched_and_its_alerts_wait() {
-    let mut bot = Bot::start(PEOPLE).await;
+    let sources = "[[sources]]\nname = \"local\"\nkind = \"http\"\nmax_backlog = 20\n";
+    let mut bot = Bot::start(&format!("{PEOPLE}{sources}")).await;
     let alice = Person::sign_in(&bot, "alice").await;
     let bob = Person::sign_in(&bot, "bob").await;
     alert(&bot, "one", "alice", "web-3").await;
@@ -104,6 +105,19 @@ async fn a_checkpoint_of_a_newer_version_is_refused_untouched_and_its_alerts_wai
             .then_some(())
     })
     .await;
+    // Those that came with one that nobody takes are no backlog: accepting goes on.
+    for day in 0..4 {
+        let alerts = [("alice", 1), ("bob", 9)].map(|(who, count)| {
+            (0..count).map(move |n| {
+                json!({"id": format!("{who} {day} {n}"), "principal": who, "rule": "sudo",
+                    "title": "sudo -i", "context": {"host": format!("db-{n}")}})
+            })
+        });
+        let alerts: Vec<_> = alerts.into_iter().flatten().collect();
+        bot.post("/v1/alerts", json!(alerts)).await;
+        let last = format!("alert=bob {day} 8");
+        bot.case_until(&last, "taken", |_| true).await;
+    }
     let case = &bot.cases("alert=one").await[0];
     assert_eq!(case["state"], "asked", "not ours to judge");
     assert!(bot.terminate().success());

@@ -9,10 +9,13 @@ pub(super) struct Chunks {
     under_way: BTreeMap<u64, Chunk>,
     /// All done, still in the store's queue.
     pub done: Vec<Done>,
+    /// Alerts that are done, in chunks that are in the store's queue.
+    finished: u64,
 }
 
 struct Chunk {
     count: u64,
+    finished: u64,
     /// The numbers in nobody's hands yet. Not how many: once the queue was read again, one can come back twice.
     left: BTreeSet<u64>,
 }
@@ -28,8 +31,12 @@ pub(super) struct Done {
 impl Chunks {
     /// A chunk that is done when each of `numbers` is.
     pub fn begin(&mut self, first: u64, count: u64, numbers: impl IntoIterator<Item = u64>) {
-        let left = numbers.into_iter().collect();
-        self.under_way.insert(first, Chunk { count, left });
+        let chunk = Chunk {
+            count,
+            finished: 0,
+            left: numbers.into_iter().collect(),
+        };
+        self.under_way.insert(first, chunk);
     }
 
     /// Its receiver has committed the alert of this number, or the page about it is durable.
@@ -37,17 +44,35 @@ impl Chunks {
         let Some((&first, chunk)) = self.under_way.range_mut(..=number).next_back() else {
             return;
         };
-        if chunk.left.remove(&number) && chunk.left.is_empty() {
+        if !chunk.left.remove(&number) {
+            return;
+        }
+        chunk.finished += 1;
+        self.finished += 1;
+        if chunk.left.is_empty() {
             let count = chunk.count;
+            // One number stands for all of a chunk that cannot be read.
+            self.finished += count - chunk.finished;
             self.done.push(Done { first, count });
             self.under_way.remove(&first);
         }
     }
 
+    /// How many alerts are done and still in the store's queue: one that nobody takes keeps those it came with there.
+    pub fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// These chunks left the queue; how many alerts they had.
+    pub fn left_the_queue(&mut self, chunks: &[Done]) -> u64 {
+        let alerts = chunks.iter().map(|chunk| chunk.count).sum();
+        self.finished -= alerts;
+        alerts
+    }
+
     /// The queue is read again from its beginning.
     pub fn forget(&mut self) {
-        self.under_way.clear();
-        self.done.clear();
+        *self = Self::default();
     }
 }
 
@@ -68,6 +93,21 @@ mod tests {
         chunks.finish(1);
         let done = [(3, 3), (1, 2)].map(|(first, count)| Done { first, count });
         assert_eq!(chunks.done, done);
+    }
+
+    #[test]
+    fn what_is_done_is_counted_until_its_chunk_left_the_queue() {
+        let mut chunks = Chunks::default();
+        chunks.begin(1, 3, 1..=3);
+        chunks.begin(4, 2, 4..=5);
+        chunks.begin(6, 300, [6]);
+        for number in [1, 3, 4, 5, 6, 6] {
+            chunks.finish(number);
+        }
+        assert_eq!(chunks.finished(), 2 + 2 + 300);
+        let done = std::mem::take(&mut chunks.done);
+        assert_eq!(chunks.left_the_queue(&done), 302);
+        assert_eq!(chunks.finished(), 2, "in the chunk of which one is left");
     }
 
     #[test]

@@ -96,7 +96,8 @@ pub struct Intake {
     max_backlog: u64,
     /// `None` until the store's queue has been read (again).
     next: Option<u64>,
-    backlog: u64,
+    /// Alerts in the store's queue.
+    queued: u64,
     waiting: VecDeque<Request>,
     accepting: bool,
     /// Since when the next commit gives way.
@@ -129,7 +130,7 @@ impl Intake {
             world,
             max_backlog,
             next: None,
-            backlog: 0,
+            queued: 0,
             waiting: VecDeque::new(),
             accepting: false,
             gives_way: None,
@@ -155,8 +156,8 @@ impl Intake {
         ctx.spawn(read.into_actor(self).map(|queue, actor, ctx| match queue {
             Ok(Queue { next, backlog, .. }) => {
                 actor.next = Some(next);
-                actor.know_backlog(backlog);
                 actor.forget_pending();
+                actor.know_queued(backlog);
                 if backlog == 0 {
                     actor.read_through = next.saturating_sub(1);
                 }
@@ -179,13 +180,24 @@ impl Intake {
         self.beginnings += 1;
     }
 
-    fn know_backlog(&mut self, backlog: u64) {
-        self.backlog = backlog;
+    /// What is in the store's queue.
+    fn know_queued(&mut self, alerts: u64) {
+        self.queued = alerts;
+        self.show_backlog();
+    }
+
+    /// Accepted alerts that nobody has taken yet.
+    fn backlog(&self) -> u64 {
+        self.queued.saturating_sub(self.chunks.finished())
+    }
+
+    fn show_backlog(&self) {
         gauge!("securitybot_intake_backlog", "source" => self.source.to_string())
-            .set(backlog as f64);
+            .set(self.backlog() as f64);
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
+        self.show_backlog();
         let calls = self.accepting || self.reading || self.taking || self.next.is_none();
         let work =
             self.lanes.alerts() > 0 || !self.chunks.done.is_empty() || !self.waiting.is_empty();
@@ -253,7 +265,7 @@ impl Intake {
 
     /// Newly accepted alerts go straight to delivery, unless older ones still wait in the store.
     fn accepted(&mut self, alerts: Vec<Queued>, ctx: &mut Context<Self>) {
-        self.know_backlog(self.backlog + alerts.len() as u64);
+        self.know_queued(self.queued + alerts.len() as u64);
         let Some(first) = alerts.first().map(|queued| queued.number) else {
             return;
         };
@@ -465,8 +477,8 @@ impl Intake {
                 return actor.take_soon(ctx);
             }
             if matches!(verdict, Verdict::Committed | Verdict::Unreplicated(_)) {
-                let alerts = done.iter().map(|chunk| chunk.count).sum();
-                actor.know_backlog(actor.backlog.saturating_sub(alerts));
+                let alerts = actor.chunks.left_the_queue(&done);
+                actor.know_queued(actor.queued.saturating_sub(alerts));
                 actor.take_soon(ctx);
             } else {
                 // Taking twice is harmless.
@@ -493,12 +505,12 @@ impl Handler<AcceptAlerts> for Intake {
 
     fn handle(&mut self, message: AcceptAlerts, ctx: &mut Self::Context) -> Self::Result {
         let (reply, answer) = oneshot::channel();
-        if self.backlog >= self.max_backlog {
+        let backlog = self.backlog();
+        if backlog >= self.max_backlog {
             counter!("securitybot_alerts_refused_total", "source" => self.source.to_string(),
                 "reason" => "backlog_full")
             .increment(message.alerts.len() as u64);
             let source_name = self.source.to_string();
-            let backlog = self.backlog;
             return Box::pin(async move {
                 Err(AcceptError::BacklogFull {
                     source_name,

@@ -30,7 +30,7 @@ use super::{Now, operations};
 const PACE: Duration = Duration::from_millis(100);
 /// Everything is looked through again this often, whatever was or was not announced.
 const SWEEP: Duration = Duration::from_secs(30);
-const ROLLUP_EVERY: Duration = Duration::from_secs(1);
+const ROLLUP_EVERY: Duration = Duration::from_secs(5);
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// A sink further behind than this raises an operations page, at most one an hour.
 const MAX_LAG: u64 = 10_000;

@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file, no server to install, readable with tools operators know.
 //!
 //! One thread owns the writing connection, so that writers never wait for SQLite's lock and a batch
-//! is one transaction with one fsync (WAL, `synchronous=FULL`). Reads have connections of their own
-//! and never wait for a write. Whoever opens the store holds the exclusive lock of its folder.
+//! is one transaction with one fsync (WAL, `synchronous=FULL`). Another writes the log back into the file beside
+//! it (`log.rs`). Reads have connections of their own and never wait for a write. Whoever opens the store holds the exclusive lock of its folder.
 
 mod accept;
 mod lease;

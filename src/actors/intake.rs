@@ -43,7 +43,7 @@ const ROUND: Duration = Duration::from_millis(10);
 const SEVERAL: usize = 8;
 /// Requests accepted by one commit, and about how many alerts.
 const MAX_GROUP: usize = 256;
-const MAX_GROUP_ALERTS: usize = 300;
+const MAX_GROUP_ALERTS: usize = 600;
 /// With so many alerts waiting for their conversations the next commit gives way to them: what is accepted and not
 /// asked helps nobody, and the rest of a flood waits at its producers.
 const GIVE_WAY_FROM: usize = 1_000;

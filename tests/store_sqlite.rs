@@ -153,9 +153,7 @@ async fn a_file_of_schema_1_is_taken_over() {
         number: 1,
         body: "a piece".to_owned(),
     };
-    let Write::Commit(commit) = &mut next.writes[0] else {
-        panic!("a commit");
-    };
+    let commit = commit(&mut next.writes[0]);
     let key = commit.key.clone();
     commit.expected = 1;
     commit.pieces.held = vec![1];
@@ -210,9 +208,7 @@ async fn a_file_of_schema_3_keeps_its_pieces() {
 
     let store = SqliteStore::open(&path, 4).unwrap();
     let mut next = batch(claimed(&store).await, "employee/alice");
-    let Write::Commit(commit) = &mut next.writes[0] else {
-        panic!("a commit");
-    };
+    let commit = commit(&mut next.writes[0]);
     let key = commit.key.clone();
     let piece = |number, body: &str| Piece {
         number,
@@ -246,9 +242,7 @@ async fn a_refused_write_takes_nothing_from_those_it_shares_a_transaction_with()
     let bad = |n: u32| {
         let mut batch = batch(epoch, &format!("employee/changed {n}"));
         let mut refused = batch.writes[0].clone();
-        let Write::Commit(commit) = &mut refused else {
-            panic!("a commit");
-        };
+        let commit = commit(&mut refused);
         commit.key.name = format!("employee/refused {n}");
         commit.expected = 7;
         batch.writes.push(refused);
@@ -416,6 +410,13 @@ fn batch(epoch: u64, name: &str) -> Batch {
         writes: vec![Write::Commit(commit)],
         journal: Vec::new(),
         now: Timestamp::from_millis(0),
+    }
+}
+
+fn commit(write: &mut Write) -> &mut Commit {
+    match write {
+        Write::Commit(commit) => commit,
+        other => panic!("{other:?}"),
     }
 }
 

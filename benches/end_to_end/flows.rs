@@ -121,7 +121,7 @@ pub async fn whole_cases(options: &Options, kind: Kind, table: &mut Table) {
         })
         .await;
     table.add(
-        "whole cases/s (asked, yes, code, verified, reported)",
+        "whole cases/s, 256 people at once (asked, yes, code, verified, reported)",
         kind.name(),
         median(&rates),
     );

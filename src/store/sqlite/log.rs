@@ -10,8 +10,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 
-use super::schema;
+use super::{schema, unreadable};
+use crate::store::StoreError;
 
 /// Pages in the log before it is written back: the same pages change again and again, and each is written back
 /// once. 32 MiB of them.
@@ -26,27 +28,34 @@ pub(super) struct Log {
     asked: Sender<()>,
     under_way: bool,
     is_done: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<File>,
 }
 
 impl Log {
     /// Of the file that `writer` writes.
-    pub fn of(writer: &mut Connection, path: &Path) -> rusqlite::Result<Self> {
+    pub fn of(writer: &mut Connection, path: &Path) -> Result<Self, StoreError> {
         let pages = Arc::new(AtomicI32::new(0));
         let counted = pages.clone();
-        writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+        let hook = move |_: &mut Wal, pages| {
             counted.store(pages, Ordering::Relaxed);
             Ok(())
-        }))?;
-        let conn = schema::open_reader(path)?;
-        let file = File::open(path);
+        };
+        writer.wal_hook(Some(hook)).map_err(unreadable)?;
+        let conn = schema::open_reader(path).map_err(unreadable)?;
+        let unavailable = |error| {
+            StoreError::Unavailable(format!(
+                "{}: no thread for its log: {error}",
+                path.display()
+            ))
+        };
+        let file = File::open(path).map_err(unavailable)?;
         let (asked, inbox) = channel();
         let is_done = Arc::new(AtomicBool::new(false));
         let done = is_done.clone();
         let thread = std::thread::Builder::new()
             .name("sqlite-log".to_owned())
-            .spawn(move || beside(&conn, file.ok().as_ref(), &inbox, &done))
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            .spawn(move || beside(&conn, file, &inbox, &done))
+            .map_err(unavailable)?;
         Ok(Self {
             pages,
             asked,
@@ -59,35 +68,41 @@ impl Log {
     /// To be called between transactions.
     pub fn tend(&mut self, writer: &Connection) {
         if self.under_way {
-            if self.is_done.swap(false, Ordering::Acquire) {
+            // Without the thread it is slower, and all there is to it.
+            if self.is_done.swap(false, Ordering::Acquire) || self.thread.is_finished() {
                 write_back(writer);
                 self.under_way = false;
             }
         } else if self.pages.load(Ordering::Relaxed) >= PAGES {
-            self.under_way = self.asked.send(()).is_ok();
+            self.under_way = true;
+            let _ = self.asked.send(());
         }
     }
 
-    /// Ends the thread, so that the writer is alone with its file.
-    pub fn close(self) {
+    /// Ends the thread, so that the writer is alone with its file. What is given back must outlive the writer's
+    /// connection: to close it takes SQLite's locks on the file from the whole process.
+    pub fn close(self) -> Option<File> {
         drop(self.asked);
-        if self.thread.join().is_err() {
+        let file = self.thread.join();
+        if file.is_err() {
             tracing::error!("the thread that writes the store's log back did not end in order");
         }
+        file.ok()
     }
 }
 
-fn beside(conn: &Connection, file: Option<&File>, inbox: &Receiver<()>, done: &AtomicBool) {
+fn beside(conn: &Connection, file: File, inbox: &Receiver<()>, done: &AtomicBool) -> File {
     while inbox.recv().is_ok() {
         for _ in 0..TIMES {
             write_back(conn);
         }
         // What SQLite waits for once all is written back; most of it then waits no more.
-        if let Some(Err(error)) = file.map(File::sync_data) {
+        if let Err(error) = file.sync_data() {
             tracing::warn!(%error, "the store's file could not be synced");
         }
         done.store(true, Ordering::Release);
     }
+    file
 }
 
 /// As much as no reader still needs as it is. The log has all of it until then, so nothing hangs on this.

@@ -62,18 +62,21 @@ impl SqliteStore {
     pub fn open(path: &Path, partitions: u16) -> Result<Self, StoreError> {
         shape::check_partitions(partitions)?;
         let mut conn = schema::open_writer(path, partitions)?;
-        let log = Log::of(&mut conn, path).map_err(unreadable)?;
+        let mut log = Log::of(&mut conn, path)?;
         let (jobs, inbox) = mpsc::channel::<Job>();
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
-                writer::run(&mut conn, &inbox, log);
+                writer::run(&mut conn, &inbox, &mut log);
+                let file = log.close();
                 // Closed in order: leave one whole file behind, without a log beside it.
                 if let Err(error) =
                     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
                 {
                     tracing::warn!(%error, "the store's log could not be written back at the end");
                 }
+                drop(conn);
+                drop(file);
             })
             .map_err(|e| StoreError::Unavailable(format!("no thread for the store: {e}")))?;
         Ok(Self {

@@ -80,7 +80,7 @@ where
 }
 
 /// Runs jobs until the last sender is gone.
-pub(super) fn run(conn: &mut Connection, inbox: &Receiver<Job>, mut log: Log) {
+pub(super) fn run(conn: &mut Connection, inbox: &Receiver<Job>, log: &mut Log) {
     let mut next = inbox.recv().ok();
     while let Some(job) = next.take() {
         match job {
@@ -98,7 +98,6 @@ pub(super) fn run(conn: &mut Connection, inbox: &Receiver<Job>, mut log: Log) {
             next = inbox.recv().ok();
         }
     }
-    log.close();
 }
 
 /// One transaction for `first` and what waits behind it; the job that could not join, if there is one.

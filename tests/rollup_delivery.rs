@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use securitybot::actors::rollups::{self, RollupPlan};
+use securitybot::actors::reporter::rollups::{self, RollupPlan};
 use securitybot::core::time::Timestamp;
 use securitybot::plugins::sinks::{Report, Sink, SinkError};
 use securitybot::store::memory::MemoryStore;

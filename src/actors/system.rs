@@ -32,8 +32,8 @@ use super::messages::{AcceptAlerts, CheckCode, Deliver, Escalate, Ports, Reconfi
 use super::messenger::{ConversationEffects, Messenger, Post};
 use super::poller::Poller;
 use super::reporter::Reporter;
-use super::retention::Keep;
-use super::rollups::RollupPlan;
+use super::reporter::retention::Keep;
+use super::reporter::rollups::RollupPlan;
 use super::snooze::{EndSnooze, Preview, Snooze};
 use super::verifier::{Push, Verifier};
 use super::waker::Waker;

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use crate::actors::rollups::ANY;
+use crate::actors::reporter::rollups::ANY;
 use crate::core::alert::Severity;
 use crate::core::case::{CaseView, EscalationState, EscalationView};
 use crate::core::context::Words;

@@ -1,6 +1,6 @@
 //! Journal records as they leave: every field under its name, the case as it stands in the journal.
 
-use securitybot::actors::reports::record;
+use securitybot::actors::reporter::reports::record;
 use securitybot::core::record::{Record, Who};
 use securitybot::plugins::sinks::Report;
 use securitybot::store::JournalRow;

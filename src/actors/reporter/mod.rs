@@ -3,6 +3,12 @@
 //! It reads what is committed and never holds up a conversation: a sink that is down only falls behind,
 //! which is counted and, past a limit, paged.
 
+pub mod backlog;
+pub mod delivery;
+pub mod reports;
+pub mod retention;
+pub mod rollups;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +21,16 @@ use crate::core::world::World;
 use crate::plugins::sinks::Sink;
 use crate::store::{Head, Store};
 
-use super::backlog::{Backlog, Backoff};
 use super::beside::{Beside, Done};
 use super::checkpointer::Written;
-use super::delivery::{self, Outcome};
 use super::mailbox::Mailbox;
 use super::messages::{Escalate, Reconfigure, Stop};
-use super::retention::{self, Keep};
-use super::rollups::{self, RollupPlan};
 use super::{Now, operations};
+
+use backlog::{Backlog, Backoff};
+use delivery::Outcome;
+use retention::Keep;
+use rollups::RollupPlan;
 
 /// From the beginning of one pass to the next of the same sink at least this long, unless it is behind: under load one
 /// then takes what many commits wrote, for the price of one. What comes after quiet goes at once.

@@ -16,11 +16,11 @@ use crate::core::world::World;
 use crate::plugins::sources::{Incoming, Quarantined};
 use crate::store::{Accept, Mark, QueuedAlert, Seen, Write};
 
-use super::checkpointer::Verdict;
-use super::durable::persist;
-use super::intake::{IntakeEnv, Request, verdict};
-use super::messages::{AcceptError, Accepted};
-use super::operations;
+use super::{IntakeEnv, Request, verdict};
+use crate::actors::checkpointer::Verdict;
+use crate::actors::durable::persist;
+use crate::actors::messages::{AcceptError, Accepted};
+use crate::actors::operations;
 
 /// A quarantined payload is kept this long, and its stored form is cut at this size.
 const QUARANTINE_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

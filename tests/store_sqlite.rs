@@ -129,11 +129,8 @@ async fn a_cut_off_an_empty_and_a_foreign_file_are_refused_by_name() {
 async fn a_file_of_schema_1_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
-    let store = with_alice(&path).await;
-    store.close().await;
-    drop(store);
-    let conn = rusqlite::Connection::open(&path).unwrap();
-    conn.execute_batch(
+    alice_as_of(
+        &path,
         "DROP TABLE pieces; DROP TABLE queue;
          CREATE TABLE queue(
            source INTEGER NOT NULL, number INTEGER NOT NULL, receiver TEXT NOT NULL,
@@ -143,8 +140,7 @@ async fn a_file_of_schema_1_is_taken_over() {
          INSERT INTO queue VALUES(7, 2, 'employee/alice', '{\"n\":2}');
          PRAGMA user_version = 1;",
     )
-    .unwrap();
-    drop(conn);
+    .await;
 
     let store = SqliteStore::open(&path, 4).unwrap();
     let epoch = claimed(&store).await;
@@ -190,11 +186,8 @@ async fn a_file_of_schema_1_is_taken_over() {
 async fn a_file_of_schema_3_keeps_its_pieces() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
-    let store = with_alice(&path).await;
-    store.close().await;
-    drop(store);
-    let conn = rusqlite::Connection::open(&path).unwrap();
-    conn.execute_batch(
+    alice_as_of(
+        &path,
         "DROP TABLE pieces;
          CREATE TABLE pieces(
            aggregate INTEGER NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL,
@@ -203,8 +196,7 @@ async fn a_file_of_schema_3_keeps_its_pieces() {
          INSERT INTO pieces SELECT id, 1, 'the first' FROM aggregates;
          PRAGMA user_version = 3;",
     )
-    .unwrap();
-    drop(conn);
+    .await;
 
     let store = SqliteStore::open(&path, 4).unwrap();
     let mut next = batch(claimed(&store).await, "employee/alice");
@@ -423,6 +415,15 @@ fn commit(write: &mut Write) -> &mut Commit {
 async fn claimed(store: &SqliteStore) -> u64 {
     let claim = store.claim(0, "a", Timestamp::from_millis(0), TTL).await;
     claim.unwrap().epoch
+}
+
+/// A file with Alice in it, made into what an earlier securitybot left.
+async fn alice_as_of(path: &Path, earlier: &str) {
+    let store = with_alice(path).await;
+    store.close().await;
+    drop(store);
+    let conn = rusqlite::Connection::open(path).unwrap();
+    conn.execute_batch(earlier).unwrap();
 }
 
 async fn with_alice(path: &Path) -> SqliteStore {

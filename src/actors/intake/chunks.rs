@@ -48,11 +48,11 @@ impl Chunks {
             return;
         }
         chunk.finished += 1;
-        self.finished += 1;
+        self.finished = self.finished.saturating_add(1);
         if chunk.left.is_empty() {
             let count = chunk.count;
             // One number stands for all of a chunk that cannot be read.
-            self.finished += count - chunk.finished;
+            self.finished = self.finished.saturating_add(count - chunk.finished);
             self.done.push(Done { first, count });
             self.under_way.remove(&first);
         }
@@ -65,8 +65,10 @@ impl Chunks {
 
     /// These chunks left the queue; how many alerts they had.
     pub fn left_the_queue(&mut self, chunks: &[Done]) -> u64 {
-        let alerts = chunks.iter().map(|chunk| chunk.count).sum();
-        self.finished -= alerts;
+        let alerts = chunks
+            .iter()
+            .fold(0u64, |sum, chunk| sum.saturating_add(chunk.count));
+        self.finished = self.finished.saturating_sub(alerts);
         alerts
     }
 
@@ -108,6 +110,20 @@ mod tests {
         let done = std::mem::take(&mut chunks.done);
         assert_eq!(chunks.left_the_queue(&done), 302);
         assert_eq!(chunks.finished(), 2, "in the chunk of which one is left");
+    }
+
+    /// Where a chunk is damaged, its number of alerts is what a damaged index says.
+    #[test]
+    fn no_count_is_too_large() {
+        let mut chunks = Chunks::default();
+        chunks.begin(1, u64::MAX, [1]);
+        chunks.begin(2, u64::MAX, [2]);
+        chunks.finish(1);
+        chunks.finish(2);
+        assert_eq!(chunks.finished(), u64::MAX);
+        let done = std::mem::take(&mut chunks.done);
+        assert_eq!(chunks.left_the_queue(&done), u64::MAX);
+        assert_eq!(chunks.finished(), 0);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Intake {
         }));
     }
 
-    pub(super) fn requeue(&mut self, chunk: QueuedChunk, ctx: &mut Context<Self>) {
+    fn requeue(&mut self, chunk: QueuedChunk, ctx: &mut Context<Self>) {
         self.read_through = chunk.last();
         let QueuedChunk { first, count, .. } = chunk;
         match chunk.alerts {

@@ -73,18 +73,18 @@ pub(super) struct Prepared {
     batch: Batch,
     /// The journal's end after it.
     head: Head,
-    /// The alerts of each accepting commit as they are stored.
+    /// The alerts of each write as they are stored; empty for one that accepts none.
     chunks: Vec<String>,
 }
 
 impl Prepared {
     pub fn new(batch: Batch, head: Head) -> Self {
-        let accepts = batch.writes.iter().filter_map(|write| match write {
-            Write::Accept(one) => Some(accept::chunk(one)),
-            Write::Commit(_) | Write::Take { .. } => None,
+        let chunks = batch.writes.iter().map(|write| match write {
+            Write::Accept(one) => accept::chunk(one),
+            Write::Commit(_) | Write::Take { .. } => String::new(),
         });
         Self {
-            chunks: accepts.collect(),
+            chunks: chunks.collect(),
             batch,
             head,
         }
@@ -95,14 +95,10 @@ pub(super) fn write(tx: &Transaction<'_>, prepared: &Prepared) -> Result<(), Sto
     let batch = &prepared.batch;
     fence(tx, batch)?;
     let mut refused = Vec::new();
-    let mut chunks = prepared.chunks.iter();
-    for (index, write) in batch.writes.iter().enumerate() {
+    for (index, (write, chunk)) in batch.writes.iter().zip(&prepared.chunks).enumerate() {
         let refusal = match write {
             Write::Commit(one) => commit(tx, batch.partition, one)?,
-            Write::Accept(one) => {
-                let chunk = chunks.next().expect("one for each that accepts");
-                accept::accept(tx, batch, one, chunk)?
-            }
+            Write::Accept(one) => accept::accept(tx, batch, one, chunk)?,
             Write::Take { source, firsts } => {
                 take(tx, source, firsts)?;
                 None
